@@ -1,0 +1,146 @@
+"""Images: from bytes to the upright RGB picture, and from there to the square a model sees.
+
+Users' files are turned by EXIF, transparent, 16 bit, CMYK, truncated, or no images at all; everything downstream sees plain upright
+RGB or one clear error. The one idea: the same `placement` (geometry) fits pixels and boxes, and fitting equals transformers'
+`CLIPImageProcessorPil` bit for bit, at the cost of one Pillow resize.
+
+Shapes: B images, H = W = `fit.size`, C = 3 channels.
+"""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from fastgoal.errors import DataError
+from fastgoal.geometry import Box, ImageFit, placement
+
+MAX_PIXELS = 89_478_485
+"""Largest image read, in pixels: Pillow's own warning limit against decompression bombs (256 MiB as RGB)."""
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's decoders raise on broken files, depending on the format and on where it is broken.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+
+
+def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
+    """Decode an image into upright RGB: EXIF orientation applied, transparency on white, the first frame of an animation.
+
+    Args:
+        source: a path, or the bytes of the file.
+        where: what to name in an error (default: the path).
+
+    Raises:
+        DataError: not there, empty, not an image, truncated, more than `MAX_PIXELS` pixels, or floating-point pixels.
+    """
+    where = where if where is not None else ("image bytes" if isinstance(source, bytes) else source)
+    data = source if isinstance(source, bytes) else _read_bytes(Path(source), where)
+    if not data:
+        raise DataError(
+            "the image file is empty (0 bytes)", where=where, mend="Copy it again or remove it from the data."
+        )
+    image = _open(data, where)
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(f"{image.width} x {image.height} pixels", where)
+    try:
+        image.load()
+    except _BROKEN as error:
+        mend = "The file is probably truncated; copy it again or remove it from the data."
+        raise DataError(f"the image cannot be decoded ({error})", where=where, mend=mend) from error
+    return _rgb(_upright(image), where)
+
+
+def _read_bytes(path: Path, where: object) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        mend = "Check the path in the data and --root."
+        raise DataError(f"the image cannot be read ({error.strerror or error})", where=where, mend=mend) from error
+
+
+def _open(data: bytes, where: object) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data))
+    except Image.DecompressionBombError as error:
+        raise _too_large("too many pixels", where) from error
+    except _BROKEN as error:
+        mend = "Convert it to JPEG, PNG or WebP, or remove it from the data."
+        raise DataError("not an image that Pillow can open", where=where, mend=mend) from error
+
+
+def _too_large(size: str, where: object) -> DataError:
+    return DataError(f"the image is too large ({size})", where=where, mend=f"Scale it below {MAX_PIXELS:,} pixels.")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that cameras and editors left malformed.
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except _BROKEN:
+        return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image, where: object) -> Image.Image:
+    if image.mode == "F":
+        mend = "Save it with 8 or 16 bits per channel."
+        raise DataError("the image has floating-point pixels", where=where, mend=mend)
+    if image.mode.startswith("I"):
+        grey = np.asarray(image).astype(np.int64)  # Pillow's own conversion clips 16 bits at 255 instead of scaling
+        image = Image.fromarray((np.clip(grey, 0, 65535) >> (8 if grey.max(initial=0) > 255 else 0)).astype(np.uint8))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return image.convert("RGB")
+
+
+def fit_pixels(image: Image.Image, fit: ImageFit, box: Box | None = None) -> npt.NDArray[np.uint8]:
+    """The model's square input for an image, or for a crop of it, before normalisation.
+
+    Args:
+        image: upright RGB, as `read_image` gives it.
+        fit: how the model wants its input.
+        box: the crop, in whole pixels inside the image; None for the whole image.
+
+    Returns: uint8 H x W x C, equal to transformers' `CLIPImageProcessorPil` on the same image or crop.
+
+    Raises:
+        DataError: the box is empty, not in whole pixels, or leaves the image.
+    """
+    # Crop first: resizing with Pillow's `box=` would blend in pixels from outside the crop.
+    image = image if box is None else image.crop(_whole_pixels(box, image))
+    place = placement(image.width, image.height, fit)
+    resized = image.resize((place.width, place.height), resample=fit.resample)
+    if (place.width, place.height) != (fit.size, fit.size):
+        resized = resized.crop((-place.left, -place.top, fit.size - place.left, fit.size - place.top))  # black outside
+    return np.array(resized)
+
+
+def _whole_pixels(box: Box, image: Image.Image) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = (int(value) for value in box)
+    if (x1, y1, x2, y2) != tuple(box) or not (0 <= x1 < x2 <= image.width and 0 <= y1 < y2 <= image.height):
+        mend = "Clip it to the image and round it outward to whole pixels."
+        raise DataError(f"the box {tuple(box)} is no crop of a {image.width} x {image.height} image", mend=mend)
+    return x1, y1, x2, y2
+
+
+def normalise(pixels_BHWC: torch.Tensor, fit: ImageFit) -> torch.Tensor:
+    """Stacked uint8 views as the encoder's input: float32 B x C x H x W, `(value / 255 - mean) / std`."""
+    mean_C11 = torch.tensor(fit.mean, device=pixels_BHWC.device)[:, None, None]
+    std_C11 = torch.tensor(fit.std, device=pixels_BHWC.device)[:, None, None]
+    pixels_BCHW = pixels_BHWC.permute(0, 3, 1, 2).float()
+    return ((pixels_BCHW / 255 - mean_C11) / std_C11).contiguous()
