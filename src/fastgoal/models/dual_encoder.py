@@ -1,0 +1,171 @@
+"""A CLIP-like dual encoder: one tower for images, one for texts, one joint space.
+
+Everything downstream (matching, training, evaluation, search) sees a model through this class only. It hands out, from a single pass,
+both the joint embedding and the last layer's patches or tokens, and it reads and writes plain transformers folders that stock
+`CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained` load without any code of ours.
+
+Shapes: B items, C channels, H x W pixels, T tokens, P patches (grid x grid, row by row), W tower width, D joint dimensions.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastgoal.models import clip_family as family
+from fastgoal.models.folder import read_folder, write_folder
+from fastgoal.models.longtext import stretch
+from fastgoal.models.tokens import TextBatch, tokenize
+
+MAX_LOGIT_SCALE = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFeatures:
+    """embedding_BD: float32, unit length. patches_BPW: last layer without the class token, before the post layer norm."""
+
+    embedding_BD: torch.Tensor
+    patches_BPW: torch.Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFeatures:
+    """embedding_BD: float32, unit length. tokens_BTW: last layer, before the final layer norm; padding has no meaning."""
+
+    embedding_BD: torch.Tensor
+    tokens_BTW: torch.Tensor
+
+
+class DualEncoder(nn.Module):
+    """An image tower and a text tower with their tokenizer and image fit.
+
+    Args:
+        clip: the transformers model, in float32.
+        tokenizer: its tokenizer; its `model_max_length` is set to the model's text limit.
+        image_processor: its Pil image processor.
+        name: what reports call it.
+    """
+
+    def __init__(self, clip: Any, tokenizer: Any, image_processor: Any, *, name: str = "") -> None:
+        super().__init__()
+        family.check_vocabulary(clip, tokenizer, name)
+        self.clip, self.tokenizer, self.image_processor, self.name = clip, tokenizer, image_processor, name
+        self.fit = family.image_fit(image_processor, clip, name)
+        self.tokenizer.padding_side = "right"
+        self.tokenizer.model_max_length = self.text_limit
+
+    @classmethod
+    def load(
+        cls, name: str | Path, *, device: str | torch.device = "cpu", text_tokens: int | None = None
+    ) -> "DualEncoder":
+        """Load a model in float32, ready for inference.
+
+        Args:
+            name: a local folder (never touches the network), a hub id, or `tiny` (bundled).
+            device: where its weights go.
+            text_tokens: text limit to stretch or cut the model to; None keeps its own.
+
+        Raises:
+            ModelError: no such model, weights that are missing or do not fit, another architecture, a tokenizer that disagrees.
+        """
+        encoder = cls(*read_folder(str(name)), name=str(name))
+        if text_tokens is not None and text_tokens != encoder.text_limit:
+            encoder.set_text_limit(text_tokens)
+        return encoder.eval().to(device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a plain transformers folder: config, safetensors, tokenizer, and both processor files."""
+        write_folder(Path(folder), self.clip, self.tokenizer, self.image_processor)
+
+    def set_text_limit(self, tokens: int) -> None:
+        """Stretch (Long-CLIP's way) or cut the text positions, in place, and the tokenizer's limit with them."""
+        stretch(self.clip, tokens)
+        self.tokenizer.model_max_length = tokens
+
+    @property
+    def text_limit(self) -> int:
+        """Most tokens of a text, begin and end included."""
+        return int(self.clip.config.text_config.max_position_embeddings)
+
+    @property
+    def patch(self) -> int:
+        """Side of a patch, in pixels of the model's input."""
+        return int(self.clip.config.vision_config.patch_size)
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the input; P = grid * grid."""
+        return self.fit.size // self.patch
+
+    @property
+    def dim(self) -> int:
+        """Dimensions D of the joint space."""
+        return int(self.clip.config.projection_dim)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        """The learned scale of similarities (0-D), at most 100.
+
+        Beyond the limit the gradient still passes, so that a scale that starts at the limit (OpenAI's do) can come down again.
+        """
+        scale: torch.Tensor = self.clip.logit_scale.exp()
+        return scale - (scale - MAX_LOGIT_SCALE).clamp(min=0).detach()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of SHA-256 over weights, config, image fit and tokenizer. Reads all weights: ask once."""
+        config = {key: value for key, value in self.clip.config.to_dict().items() if not key.startswith("_")}
+        digest = hashlib.sha256(json.dumps([_stable(config), repr(self.fit)], sort_keys=True, default=str).encode())
+        tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        tokenizer.update(padding=None, truncation=None)  # what the last call happened to ask for
+        digest.update(json.dumps(tokenizer, sort_keys=True).encode())
+        for key, weight in sorted(self.clip.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def tokenize(self, texts: Sequence[str]) -> TextBatch:
+        """Texts as tokens with character offsets, padded to the longest, cut at the text limit with the end token kept."""
+        return tokenize(self.tokenizer, texts, self.text_limit)
+
+    def encode_images(self, pixels_BCHW: torch.Tensor) -> ImageFeatures:
+        """Embed normalised float pixels (C = 3, H = W = fit.size), which are on the model's device."""
+        embedding_BD, patches_BPW = family.encode_images(self.clip, pixels_BCHW)
+        return ImageFeatures(embedding_BD=embedding_BD, patches_BPW=patches_BPW)
+
+    def encode_texts(self, texts: TextBatch) -> TextFeatures:
+        """Embed tokenised texts. The result does not depend on batch mates or padding."""
+        embedding_BD, tokens_BTW = family.encode_texts(self.clip, texts.input_ids_BT.to(self.device))
+        return TextFeatures(embedding_BD=embedding_BD, tokens_BTW=tokens_BTW)
+
+    def project_patches(self, pooled_BW: torch.Tensor) -> torch.Tensor:
+        """Pooled patches in the joint space: one norm, projection, unit length (B,D)."""
+        return family.project_patches(self.clip, pooled_BW)
+
+    def project_tokens(self, pooled_BW: torch.Tensor) -> torch.Tensor:
+        """Pooled tokens in the joint space: one norm, projection, unit length (B,D)."""
+        return family.project_tokens(self.clip, pooled_BW)
+
+    def forward(
+        self, pixels_BCHW: torch.Tensor | None = None, texts: Sequence[TextBatch] = ()
+    ) -> tuple[ImageFeatures | None, list[TextFeatures]]:
+        """One image pass and one pass per text batch, through one call so that DDP and FSDP hooks run."""
+        images = None if pixels_BCHW is None else self.encode_images(pixels_BCHW)
+        return images, [self.encode_texts(batch) for batch in texts]
+
+
+def _stable(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what saving and loading change: library version, dtype, paths."""
+    volatile = ("transformers_version", "dtype", "architectures", "torch_dtype")
+    kept = {key: value for key, value in config.items() if key not in volatile and not key.startswith("_")}
+    return {key: _stable(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -1,0 +1,89 @@
+"""Model folders: reading and writing plain transformers folders, and saying what is wrong with one.
+
+A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. Files are written aside and moved
+into place, so a folder never holds half a file under a real name.
+"""
+
+import json
+import re
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedConfig
+
+from fastgoal.errors import ModelError
+from fastgoal.models import clip_family as family
+
+BUNDLED = "tiny"
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def read_folder(name: str) -> tuple[Any, Any, Any]:
+    """Model (float32), tokenizer and Pil image processor of a folder, a hub id or the bundled model.
+
+    Raises:
+        ModelError: nothing there, another architecture, incomplete weights, or files that cannot be read.
+    """
+    source, local = _locate(name)
+    options: dict[str, Any] = {"local_files_only": local}
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(source, **options)
+        _check_architecture(config, name)
+        clip, loading = family.Model.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        image_processor = family.ImageProcessor.from_pretrained(source, **options)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local)) from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{len(missing)} weights are missing, for example {missing[0]}",
+            where=name,
+            mend="Use a complete checkpoint",
+        )
+    return clip, tokenizer, image_processor
+
+
+def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
+    """Write config, safetensors, tokenizer, preprocessor_config.json (older readers) and processor_config.json (newer ones)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
+        clip.save_pretrained(aside)
+        family.Processor(image_processor, tokenizer).save_pretrained(aside)
+        image_processor.save_pretrained(aside)
+        for file in sorted(Path(aside).iterdir()):
+            file.replace(folder / file.name)
+
+
+def _locate(name: str) -> tuple[str, bool]:
+    if name == BUNDLED:
+        return str(files("fastgoal") / "assets" / BUNDLED), True
+    if Path(name).is_dir():
+        return name, True
+    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+        raise ModelError("there is no such model folder", where=name, mend="Check the path, or give a hub id or `tiny`")
+    return name, False
+
+
+def _check_architecture(config: dict[str, Any], name: str) -> None:
+    found = config.get("model_type")
+    if found != family.MODEL_TYPE:
+        raise ModelError(
+            f"its architecture is {json.dumps(found)}, which is not supported",
+            where=name,
+            mend=f'Use a model whose config.json says "model_type": "{family.MODEL_TYPE}"',
+        )
+
+
+def _mend(local: bool) -> str:
+    if local:
+        return (
+            "Check that config.json, model.safetensors, the tokenizer and preprocessor_config.json are there and whole"
+        )
+    return "Check the id and the connection, or give a local folder"

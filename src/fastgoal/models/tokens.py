@@ -1,0 +1,104 @@
+"""Captions as tokens, and which tokens belong to a sentence.
+
+A sentence is a character span of its caption. The tokenizer reports for each token the characters it was made of, so a sentence's
+tokens are those whose characters overlap its span; nothing is tokenised twice and no prefix is counted.
+
+Shapes: B captions, T tokens (specials and padding included).
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fastgoal.errors import ModelError
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextBatch:
+    """Captions as tokens, padded on the right to the longest of the batch.
+
+    input_ids_BT, attention_mask_BT: long tensors; the mask is 1 for begin, text and end tokens.
+    offsets_BT2: half-open code-point span of the caption behind each token; (0, 0) for begin, end and padding.
+    truncated_B: whether the caption was longer than the text limit.
+    """
+
+    input_ids_BT: torch.Tensor
+    attention_mask_BT: torch.Tensor
+    offsets_BT2: Ints
+    truncated_B: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.input_ids_BT)
+
+    def to(self, device: torch.device | str) -> "TextBatch":
+        """The same batch with its tensors on `device`."""
+        ids_BT, mask_BT = self.input_ids_BT.to(device), self.attention_mask_BT.to(device)
+        return replace(self, input_ids_BT=ids_BT, attention_mask_BT=mask_BT)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> TextBatch:
+    """Tokenise captions, cutting each at `limit` tokens with its end token kept.
+
+    Args:
+        tokenizer: a transformers tokenizer with character offsets (any `tokenizers` backend).
+        texts: B captions, at least one.
+        limit: most tokens per caption, begin and end included.
+    """
+    if isinstance(texts, str) or not texts:
+        raise ModelError("no texts to tokenise", mend="Pass a list with at least one caption")
+    encoded = tokenizer(
+        list(texts),
+        padding="longest",
+        truncation=True,
+        max_length=limit,
+        return_offsets_mapping=True,
+        return_tensors="np",
+    )
+    offsets_BT2 = np.asarray(encoded["offset_mapping"], dtype=np.int64)
+    for offsets_T2, text in zip(offsets_BT2, texts, strict=True):
+        if not unicodedata.is_normalized("NFC", text):
+            _cover_composed(offsets_T2, text)
+    return TextBatch(
+        input_ids_BT=torch.from_numpy(np.asarray(encoded["input_ids"], dtype=np.int64)),
+        attention_mask_BT=torch.from_numpy(np.asarray(encoded["attention_mask"], dtype=np.int64)),
+        offsets_BT2=offsets_BT2,
+        truncated_B=np.array([len(encoding.overflowing) > 0 for encoding in encoded.encodings], dtype=np.bool_),
+    )
+
+
+def _cover_composed(offsets_T2: Ints, text: str) -> None:
+    """Extend tokens, in place, over the characters that NFC folded into the one before.
+
+    A letter and its combining accent become one character, and the tokenizer reports only the letter's place.
+    """
+    tokens_T = np.flatnonzero(offsets_T2[:, 1] > offsets_T2[:, 0])
+    starts_N = np.unique(offsets_T2[tokens_T, 0])
+    for token in tokens_T:
+        end = int(offsets_T2[token, 1])
+        after = np.searchsorted(starts_N, end)
+        stop = int(starts_N[after]) if after < len(starts_N) else len(text)
+        while end < stop and unicodedata.combining(text[end]):
+            end += 1
+        offsets_T2[token, 1] = end
+
+
+def token_weights(offsets_BT2: Ints, spans_B2: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Weight 1 for every token whose characters overlap the sentence's span, 0 for the others, specials and padding.
+
+    Args:
+        offsets_BT2: `TextBatch.offsets_BT2`.
+        spans_B2: one half-open character span per caption; an empty span selects nothing.
+
+    Returns:
+        float32 B,T. A sentence beyond the text limit has only zeros.
+    """
+    offsets_BT2, spans_B12 = np.asarray(offsets_BT2), np.asarray(spans_B2, dtype=np.int64).reshape(-1, 1, 2)
+    first_BT, last_BT = np.maximum(offsets_BT2, spans_B12)[..., 0], np.minimum(offsets_BT2, spans_B12)[..., 1]
+    return (first_BT < last_BT).astype(np.float32)

@@ -1,0 +1,57 @@
+"""Fixtures shared by all tests: a small random CLIP of the real architecture, saved as a plain transformers folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+torch.set_num_threads(1)
+
+_CORPUS = """A red ball lies on the left of the wooden table. A small blue box stands on the right, next to a green lamp.
+In the middle of the room there is a large yellow chair with two striped cushions. Behind it, a white window is open.
+The photo shows an old brown dog near a tall tree; its shadow falls across the grey stone path in the garden."""
+
+
+def small_tokenizer(positions: int = 77) -> CLIPTokenizer:
+    """A little CLIP BPE: all 256 bytes with and without `</w>`, a few merges, begin and end as the two highest ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    stock, learner = CLIPTokenizer().backend_tokenizer, Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    learner.normalizer, learner.pre_tokenizer = stock.normalizer, stock.pre_tokenizer
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
+    )
+    learner.train_from_iterator([_CORPUS] * 2, trainer)
+    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    tokens = alphabet + [byte + "</w>" for byte in alphabet] + ["".join(pair) for pair in merges]
+    tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=positions)
+
+
+def save_small_clip(folder: Path, *, size: int = 32, patch: int = 8, positions: int = 77, seed: int = 0) -> Path:
+    """Save a random CLIP (2 layers, 32 wide, 24 joint dimensions) with its own tokenizer and Pil image processor."""
+    tokenizer = small_tokenizer(positions)
+    tower = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = {**tower, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": positions, "projection_dim": 24}
+    vision = {**tower, "image_size": size, "patch_size": patch, "projection_dim": 24}
+    torch.manual_seed(seed)
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24))
+    for name, parameter in clip.named_parameters():
+        if name.endswith("bias") or "norm" in name or "position_embedding" in name or "token_embedding" in name:
+            parameter.data += 0.3 * torch.randn_like(parameter)  # so that skipping a norm or a position shows
+    processor = CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    clip.save_pretrained(folder)
+    CLIPProcessor(processor, tokenizer).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random CLIP: 32 px images in patches of 8 (a 4 x 4 grid), 77 text positions. Do not write into it."""
+    return save_small_clip(tmp_path_factory.mktemp("models") / "small-clip")
