@@ -11,9 +11,9 @@ SIZES = [(640, 480), (300, 500), (224, 224), (1000, 260), (333, 517), (100, 90)]
 
 
 def random_boxes(rng, count, width, height):
-    x = np.sort(rng.integers(0, width, (count, 2)), axis=1) + [0, 1]
-    y = np.sort(rng.integers(0, height, (count, 2)), axis=1) + [0, 1]
-    return np.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], axis=1)
+    x = np.sort(rng.integers(0, width, (count, 2)), axis=1)
+    y = np.sort(rng.integers(0, height, (count, 2)), axis=1)
+    return np.stack([x[:, 0], y[:, 0], x[:, 1] + 1, y[:, 1] + 1], axis=1)
 
 
 def pixels_of(box):

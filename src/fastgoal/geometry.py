@@ -1,8 +1,9 @@
 """Boxes in the upright image, and where they land on the square a model sees.
 
-A box is `x1, y1, x2, y2` in pixels, half-open, in the image as a person sees it (EXIF orientation applied). An `ImageFit` says how
-an image of any size becomes the model's square input; boxes go through the same fit as the pixels, so a box that the central crop
-cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis (`placement`), shared by pixels and boxes.
+A box is `x1, y1, x2, y2` in pixels, half-open, in the image as a person sees it (EXIF orientation applied). An `ImageFit`
+says how an image of any size becomes the model's square input; boxes go through the same fit as the pixels, so a box that
+the central crop cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis (`placement`),
+shared by pixels and boxes.
 
 Shapes: N, M boxes; B boxes of a batch, one per image; P = grid * grid patches, row by row; G grid; 4 = x1, y1, x2, y2.
 """
@@ -24,8 +25,8 @@ _TOLERANCE = 1e-6  # pixels; a box edge that is a patch edge up to rounding does
 class ImageFit:
     """How an upright image becomes the model's square input.
 
-    mode: `crop` resizes the short side to `resize` and cuts the central `size` x `size` (CLIP); `squash` resizes both sides to
-        `size` (SigLIP); `pad` resizes the long side to `size` and centres it on black.
+    mode: `crop` resizes the short side to `resize` and cuts the central `size` x `size` (CLIP); `squash` resizes both
+        sides to `size` (SigLIP); `pad` resizes the long side to `size` and centres it on black.
     size: side of the model's input, in pixels.
     resize: short side before the crop (`crop` only; equal to `size` in CLIP).
     resample: Pillow's resampling filter (3 = bicubic).
@@ -42,7 +43,7 @@ class ImageFit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where a resized image of `width` x `height` pixels lies on the square: its corner is at (`left`, `top`), negative if cut."""
+    """Where an image resized to `width` x `height` lies on the square: corner at (`left`, `top`), negative where cut."""
 
     width: int
     height: int
@@ -51,7 +52,7 @@ class Placement:
 
 
 def placement(width: int, height: int, fit: ImageFit) -> Placement:
-    """The resize and the offset that `fit` gives an image of this size, rounded exactly as transformers' CLIP processor does."""
+    """The resize and the offset that `fit` gives an image of this size, rounded as transformers' CLIP processor does."""
     resized_width, resized_height = _resized(width, height, fit)
     # Floor division: an odd rest leaves one pixel more on the far side when cutting, on the near side when padding.
     left, top = -((resized_width - fit.size) // 2), -((resized_height - fit.size) // 2)
@@ -92,13 +93,14 @@ def iou_matrix(a_N4: npt.ArrayLike, b_M4: npt.ArrayLike) -> Floats:
     sides_NM2 = np.minimum(a_N4[:, None, 2:], b_M4[None, :, 2:]) - np.maximum(a_N4[:, None, :2], b_M4[None, :, :2])
     common_NM = np.clip(sides_NM2, 0, None).prod(-1)
     union_NM = _areas(a_N4)[:, None] + _areas(b_M4)[None, :] - common_NM
-    return np.divide(common_NM, union_NM, out=np.zeros_like(common_NM), where=union_NM > 0)
+    iou_NM: Floats = np.divide(common_NM, union_NM, out=np.zeros_like(common_NM), where=union_NM > 0)
+    return iou_NM
 
 
 def nms(boxes_N4: npt.ArrayLike, scores_N: npt.ArrayLike, threshold: float) -> npt.NDArray[np.int64]:
     """Greedy, class-agnostic non-maximum suppression.
 
-    Takes the best box, drops every box whose IoU with it is above `threshold`, and so on. Equal scores keep their order.
+    Takes the best box, drops every box whose IoU with it is above `threshold`, and so on. Equal scores keep order.
 
     Returns: indices of the kept boxes, best first.
     """
@@ -125,8 +127,8 @@ def patch_weights(
         sizes_B2: width and height of each upright image.
         fit: how the images became the model's input.
         grid: patches per side; a patch is `fit.size // grid` pixels wide, whatever that is.
-        rule: `overlap` gives 1 to every patch that the box touches (FAST-GOAL's Algorithm 1), `inside` only to patches wholly in
-            the box (GOAL's Eq. 9; a small box may have none), `area` gives the share of the patch that the box covers.
+        rule: `overlap` gives 1 to every patch that the box touches (FAST-GOAL's Algorithm 1), `inside` only to patches
+            wholly in the box (GOAL's Eq. 9; a small box may have none), `area` the share of the patch that the box covers.
 
     Returns: B x P weights; a row of zeros where the box is empty or wholly cropped away.
     """
@@ -158,4 +160,5 @@ def _boxes(boxes_N4: npt.ArrayLike) -> Floats:
 
 
 def _areas(boxes_N4: Floats) -> Floats:
-    return np.clip(boxes_N4[:, 2:] - boxes_N4[:, :2], 0, None).prod(-1).astype(np.float64, copy=False)
+    areas_N: Floats = np.clip(boxes_N4[:, 2:] - boxes_N4[:, :2], 0, None).prod(-1)
+    return areas_N

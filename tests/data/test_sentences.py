@@ -1,5 +1,7 @@
 """Sentence spans of captions as people and models write them."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,5 +44,5 @@ def test_spans_are_ordered_trimmed_and_lose_no_letter(caption):
     spans = split_sentences(caption)
     texts = [caption[start:end] for start, end in spans]
     assert all(text == text.strip() and any(c.isalnum() for c in text) for text in texts)
-    assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans))
     assert [c for text in texts for c in text if c.isalnum()] == [c for c in caption if c.isalnum()]

@@ -1,8 +1,8 @@
 """Images: from bytes to the upright RGB picture, and from there to the square a model sees.
 
-Users' files are turned by EXIF, transparent, 16 bit, CMYK, truncated, or no images at all; everything downstream sees plain upright
-RGB or one clear error. The one idea: the same `placement` (geometry) fits pixels and boxes, and fitting equals transformers'
-`CLIPImageProcessorPil` bit for bit, at the cost of one Pillow resize.
+Users' files are turned by EXIF, transparent, 16 bit, CMYK, truncated, or no images at all; everything downstream sees plain
+upright RGB or one clear error. The one idea: the same `placement` (geometry) fits pixels and boxes, and fitting equals
+transformers' `CLIPImageProcessorPil` bit for bit, at the cost of one Pillow resize.
 
 Shapes: B images, H = W = `fit.size`, C = 3 channels.
 """
@@ -38,7 +38,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, Typ
 
 
 def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
-    """Decode an image into upright RGB: EXIF orientation applied, transparency on white, the first frame of an animation.
+    """Decode an image into upright RGB: EXIF orientation applied, transparency on white, first frame of an animation.
 
     Args:
         source: a path, or the bytes of the file.
@@ -87,7 +87,7 @@ def _too_large(size: str, where: object) -> DataError:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that cameras and editors left malformed.
+    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that editors left malformed.
     try:
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
     except _BROKEN:

@@ -1,7 +1,7 @@
 """Sentences: half-open character spans of a caption, never copies of its text.
 
-sentencex gives the boundaries (it knows that "3.5 m" and "St. John" do not end a sentence, for some 300 languages, in microseconds);
-here they are trimmed to the sentence's own characters, and pieces that say nothing ("-", "...") are dropped.
+sentencex gives the boundaries (it knows that "3.5 m" and "St. John" do not end a sentence, for some 300 languages, in
+microseconds); here they are trimmed to the sentence's own characters, and pieces that say nothing ("-", "...") are dropped.
 Source: https://github.com/wikimedia/sentencex
 """
 
@@ -11,7 +11,7 @@ from fastgoal.data.samples import Span
 
 
 def split_sentences(caption: str, language: str = "en") -> list[Span]:
-    """The sentences of a caption in order, as code-point spans: `caption[start:end]` is the sentence without outer white space.
+    """The sentences of a caption in order, as code-point spans without outer white space.
 
     Args:
         caption: any text; line breaks, emoji and combining characters keep their positions.
