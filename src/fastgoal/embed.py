@@ -1,0 +1,103 @@
+"""Texts and images as embeddings, streamed: the one embedder that matching, evaluation and search share.
+
+Texts are embedded longest first, in batches of similar length (padding is to the longest of a batch, so mixing a sentence with a
+paragraph wastes most of the work; and a batch that does not fit in memory fails at once, not after an hour), and equal texts once,
+so that equal texts have exactly equal embeddings. Images are taken from any iterable, a batch at a time, so that a gallery never
+has to be in memory as pixels.
+
+Shapes: N items, B batch, D joint dimensions, C channels, H = W = side of the model's input.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from fastgoal.data.images import fit_pixels, normalise
+from fastgoal.errors import DataError
+from fastgoal.models.dual_encoder import DualEncoder
+
+Floats = npt.NDArray[np.float32]
+View = npt.NDArray[np.uint8]
+Progress = Callable[[int], object]
+"""Called with the number of items just finished (`tqdm.update` fits)."""
+
+
+def embed_texts(
+    encoder: DualEncoder, texts: Sequence[str], *, batch: int = 256, progress: Progress | None = None
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Embed texts, each alone.
+
+    Returns: N x D float32 of unit length, in the order given, and for each text whether it was cut at the text limit.
+    """
+    position = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+    longest_first = sorted(position, key=len, reverse=True)
+    embeddings_UD, truncated_U = np.empty((len(position), encoder.dim), np.float32), np.zeros(len(position), np.bool_)
+    with inference(encoder):
+        for start in range(0, len(position), batch):
+            part = longest_first[start : start + batch]
+            tokens, rows = encoder.tokenize(part), [position[text] for text in part]
+            embeddings_UD[rows] = encoder.encode_texts(tokens.to(encoder.device)).embedding_BD.float().cpu().numpy()
+            truncated_U[rows] = tokens.truncated_B
+            if progress is not None:
+                progress(len(part))
+    if progress is not None and len(texts) > len(position):
+        progress(len(texts) - len(position))
+    index_N = np.fromiter((position[text] for text in texts), np.int64, len(texts))
+    return embeddings_UD[index_N], truncated_U[index_N]
+
+
+def embed_images(
+    encoder: DualEncoder,
+    images: Iterable[Image.Image | View],
+    *,
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Floats:
+    """Embed images: upright pictures, or views that `fit_pixels` already made (uint8 H x W x C), in any mixture.
+
+    Returns: N x D float32 of unit length, in the order given.
+
+    Raises:
+        DataError: a view that is not of the model's input size.
+    """
+    parts = [np.empty((0, encoder.dim), np.float32)]
+    with inference(encoder):
+        for pixels_BCHW in pixel_batches(encoder, images, batch):
+            parts.append(encoder.encode_images(pixels_BCHW).embedding_BD.float().cpu().numpy())
+            if progress is not None:
+                progress(len(pixels_BCHW))
+    return np.concatenate(parts)
+
+
+def pixel_batches(encoder: DualEncoder, images: Iterable[Image.Image | View], batch: int) -> Iterator[torch.Tensor]:
+    """Normalised B x C x H x W input for the encoder, on its device, drawn from `images` only as fast as it is used."""
+    source = iter(images)
+    while views := [_view(image, encoder) for image in islice(source, batch)]:
+        yield normalise(torch.from_numpy(np.stack(views)).to(encoder.device), encoder.fit)
+
+
+def _view(image: Image.Image | View, encoder: DualEncoder) -> View:
+    view = fit_pixels(image, encoder.fit) if isinstance(image, Image.Image) else image
+    if view.shape != (encoder.fit.size, encoder.fit.size, 3) or view.dtype != np.uint8:
+        what = f"a view of shape {view.shape} and type {view.dtype} is not the model's input"
+        raise DataError(
+            what, mend=f"Fit it to {encoder.fit.size} x {encoder.fit.size} x 3 uint8 with the model's own fit."
+        )
+    return view
+
+
+@contextmanager
+def inference(encoder: DualEncoder) -> Iterator[None]:
+    """No gradients and no dropout inside; the encoder's training state is put back afterwards."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        encoder.train(training)
