@@ -1,0 +1,52 @@
+"""Train, validation and test shares that never cut an image's captions apart.
+
+The one idea: an image's split is a function of (seed, image) alone, so order does not matter and adding samples later
+never moves an image from one split to another. The price is that the shares hold in expectation, not exactly.
+"""
+
+import hashlib
+import math
+import posixpath
+from collections.abc import Iterable
+
+from fastgoal.data.samples import Sample
+from fastgoal.errors import ConfigError
+
+SPLITS = ("train", "val", "test")
+
+
+def split_by_image(
+    samples: Iterable[Sample], shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> dict[str, list[Sample]]:
+    """Deal samples out by image.
+
+    Args:
+        shares: expected share of the images in `train`, `val` and `test`; they sum to 1 and may be 0.
+
+    Returns:
+        `{"train": ..., "val": ..., "test": ...}`, each in the order of the input.
+
+    Raises:
+        ConfigError: shares that are negative or do not sum to 1.
+    """
+    if len(shares) != len(SPLITS) or min(shares) < 0 or not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+        raise ConfigError(
+            f"shares {shares} are no division of the whole", where="shares", mend="Give three that sum to 1."
+        )
+    splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
+    for sample in samples:
+        splits[_split_of(_position(seed, sample.image), shares)].append(sample)
+    return splits
+
+
+def _position(seed: int, image: str) -> float:
+    """A number in [0, 1), the same for every spelling of one relative path."""
+    digest = hashlib.sha256(f"{seed}\n{posixpath.normpath(image)}".encode()).digest()
+    return int.from_bytes(digest[:6]) / 2**48
+
+
+def _split_of(position: float, shares: tuple[float, float, float]) -> str:
+    train, val, test = shares
+    if position < train:
+        return "train"
+    return "val" if position < train + val or test == 0 else "test"

@@ -1,0 +1,53 @@
+"""Splits by image: disjoint, in the right proportion, and stable when the data changes around a sample."""
+
+import random
+
+import pytest
+
+from fastgoal.data.samples import Sample
+from fastgoal.data.splits import split_by_image
+from fastgoal.errors import ConfigError
+
+
+def samples(images: int, captions: int = 2) -> list[Sample]:
+    return [
+        Sample(id=f"{i}-{c}", image=f"images/{i}.jpg" if c else f"./images/{i}.jpg", caption="A.")
+        for i in range(images)
+        for c in range(captions)
+    ]
+
+
+def test_every_sample_is_in_one_split_and_no_image_in_two() -> None:
+    splits = split_by_image(samples(300), (0.6, 0.2, 0.2))
+    assert sorted(s.id for part in splits.values() for s in part) == sorted(s.id for s in samples(300))
+    images = [{s.image.removeprefix("./") for s in part} for part in splits.values()]
+    assert sum(map(len, images)) == len(set.union(*images)) == 300
+
+
+def test_shares_are_met_within_chance() -> None:
+    splits = split_by_image(samples(4000, captions=1), (0.7, 0.1, 0.2), seed=3)
+    shares = [len(splits[name]) / 4000 for name in ("train", "val", "test")]
+    assert shares == pytest.approx([0.7, 0.1, 0.2], abs=4 * (0.21 / 4000) ** 0.5)  # four standard deviations
+
+
+def test_a_split_depends_on_seed_and_image_alone() -> None:
+    few, many = samples(50), samples(200)
+    random.Random(0).shuffle(many)
+    before, after = split_by_image(few), split_by_image(many)
+    for name, part in before.items():
+        assert {s.id for s in part} <= {s.id for s in after[name]}
+    assert [s.id for s in after["train"]] == [s.id for s in many if s in after["train"]]
+    assert split_by_image(few, seed=1) != before
+
+
+@pytest.mark.parametrize(
+    ("shares", "empty"), [((1.0, 0.0, 0.0), {"val", "test"}), ((0.5, 0.5, 0.0), {"test"}), ((0.5, 0.0, 0.5), {"val"})]
+)
+def test_a_share_of_zero_gives_an_empty_split(shares: tuple[float, float, float], empty: set[str]) -> None:
+    assert {name for name, part in split_by_image(samples(500), shares).items() if not part} == empty
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5), (1.2, -0.1, -0.1), (0.8, 0.1, 0.05)])
+def test_shares_that_divide_nothing_are_refused(shares: tuple[float, float, float]) -> None:
+    with pytest.raises(ConfigError, match="no division of the whole"):
+        split_by_image(samples(1), shares)
