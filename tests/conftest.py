@@ -11,7 +11,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 torch.set_num_threads(1)
 
-_CORPUS = """A red ball lies on the left of the wooden table. A small blue box stands on the right, next to a green lamp.
+_CORPUS = """A red ball lies on the left of the wooden table. A small blue box stands on the right, by a green lamp.
 In the middle of the room there is a large yellow chair with two striped cushions. Behind it, a white window is open.
 The photo shows an old brown dog near a tall tree; its shadow falls across the grey stone path in the garden."""
 

@@ -1,0 +1,1 @@
+"""Models: the dual encoder, its text positions, and captions as tokens."""

@@ -1,8 +1,9 @@
 """Everything that is particular to the CLIP family: classes, files, norms, pooling, padding.
 
-Where the norms are, which is easy to get wrong: the text tower's `last_hidden_state` is after its final layer norm, the vision tower's
-is before its post layer norm. Here both towers hand out what comes out of the last layer, and each projection norms once. The text
-tower is causal and padding is on the right, so no real token sees any padding and no padding mask is needed.
+Where the norms are, which is easy to get wrong: the text tower's `last_hidden_state` is after its final layer norm, the
+vision tower's is before its post layer norm. Here both towers hand out what comes out of the last layer, and each
+projection norms once. The text tower is causal and padding is on the right, so no real token sees any padding and no
+padding mask is needed.
 
 Another family is another module with these same names.
 
@@ -12,7 +13,7 @@ Shapes: B items, C channels, H x W pixels, T tokens, P patches, W tower width, D
 from typing import Any
 
 import torch
-from torch.nn import functional as F
+from torch import nn
 from transformers import CLIPModel, CLIPProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -35,7 +36,8 @@ def encode_images(clip: CLIPModel, pixels_BCHW: torch.Tensor) -> tuple[torch.Ten
 def encode_texts(clip: CLIPModel, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised embedding_BD, read at the first end token, and tokens_BTW as the last layer leaves them.
 
-    The tower's parts are called one by one because its own `forward` gives the last layer's output only along with all the others'.
+    The tower's parts are called one by one because its own `forward` gives the last layer's output before the norm only
+    along with every other layer's.
     """
     text = clip.text_model
     embedded_BTW = text.embeddings(input_ids=ids_BT)
@@ -62,9 +64,10 @@ def end_id(clip: CLIPModel) -> int:
 
 
 def check_vocabulary(clip: CLIPModel, tokenizer: Any, where: object) -> None:
-    """Refuse a tokenizer and a config that disagree on the end token: such a model silently reads a part of each caption.
+    """Refuse a tokenizer and a config that disagree on the end token: such a model silently reads a part of a caption.
 
-    A config in the legacy way (end = 2) with OpenAI's vocabulary is mended in place: it then pools at the same token by name.
+    A config in the legacy way (end = 2) with an end token that is the highest id, as OpenAI's is, is mended in
+    place: it pools at the same token as before, now by its name.
     """
     config, end, size = clip.config.text_config, tokenizer.eos_token_id, len(tokenizer)
     if size > config.vocab_size:
@@ -88,7 +91,8 @@ def image_fit(processor: CLIPImageProcessorPil, clip: CLIPModel, where: object) 
     """The processor's settings as an `ImageFit`.
 
     Raises:
-        ModelError: settings that no `ImageFit` can say (no resize, an oblong crop, another scale) or that miss the model's input.
+        ModelError: settings that no `ImageFit` can say (no resize, an oblong crop, another scale), or that do not
+            give the size of the model's input.
     """
     squash = not processor.size.shortest_edge
     resize = _square(processor.size) if squash else int(processor.size.shortest_edge)
@@ -98,7 +102,7 @@ def image_fit(processor: CLIPImageProcessorPil, clip: CLIPModel, where: object) 
         raise ModelError(
             f"its image preprocessing does not give squares of {clip.config.vision_config.image_size} pixels",
             where=where,
-            mend="Mend size, crop_size and the do_ switches in preprocessor_config.json, as the model's publisher has them",
+            mend="Correct size, crop_size and the do_ switches in preprocessor_config.json",
         )
     mean, std = (processor.image_mean, processor.image_std) if processor.do_normalize else ((0, 0, 0), (1, 1, 1))
     return ImageFit(
@@ -127,4 +131,4 @@ def _causal_mask(embedded_BTW: torch.Tensor) -> torch.Tensor:
 
 
 def _unit(vectors_BD: torch.Tensor) -> torch.Tensor:
-    return F.normalize(vectors_BD.float(), dim=-1)
+    return nn.functional.normalize(vectors_BD.float(), dim=-1)

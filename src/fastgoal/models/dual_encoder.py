@@ -1,10 +1,12 @@
 """A CLIP-like dual encoder: one tower for images, one for texts, one joint space.
 
-Everything downstream (matching, training, evaluation, search) sees a model through this class only. It hands out, from a single pass,
-both the joint embedding and the last layer's patches or tokens, and it reads and writes plain transformers folders that stock
-`CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained` load without any code of ours.
+Everything downstream (matching, training, evaluation, search) sees a model through this class only. It hands out,
+from a single pass, both the joint embedding and the last layer's patches or tokens, and it reads and writes plain
+transformers folders that stock `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained` load without any
+code of ours.
 
-Shapes: B items, C channels, H x W pixels, T tokens, P patches (grid x grid, row by row), W tower width, D joint dimensions.
+Shapes: B items, C channels, H x W pixels, T tokens, P patches (grid x grid, row by row), W tower width, D joint
+dimensions.
 """
 
 import hashlib
@@ -27,7 +29,11 @@ MAX_LOGIT_SCALE = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFeatures:
-    """embedding_BD: float32, unit length. patches_BPW: last layer without the class token, before the post layer norm."""
+    """An image batch, from one pass.
+
+    embedding_BD: float32, unit length.
+    patches_BPW: the last layer's patches, without the class token and before the post layer norm.
+    """
 
     embedding_BD: torch.Tensor
     patches_BPW: torch.Tensor
@@ -35,7 +41,11 @@ class ImageFeatures:
 
 @dataclass(frozen=True, kw_only=True)
 class TextFeatures:
-    """embedding_BD: float32, unit length. tokens_BTW: last layer, before the final layer norm; padding has no meaning."""
+    """A text batch, from one pass.
+
+    embedding_BD: float32, unit length.
+    tokens_BTW: the last layer's tokens, before the final layer norm; those of padding have no meaning.
+    """
 
     embedding_BD: torch.Tensor
     tokens_BTW: torch.Tensor
@@ -71,7 +81,8 @@ class DualEncoder(nn.Module):
             text_tokens: text limit to stretch or cut the model to; None keeps its own.
 
         Raises:
-            ModelError: no such model, weights that are missing or do not fit, another architecture, a tokenizer that disagrees.
+            ModelError: no such model, another architecture, weights that are missing or do not fit, a tokenizer that
+                disagrees with the config.
         """
         encoder = cls(*read_folder(str(name)), name=str(name))
         if text_tokens is not None and text_tokens != encoder.text_limit:
@@ -116,7 +127,8 @@ class DualEncoder(nn.Module):
     def logit_scale(self) -> torch.Tensor:
         """The learned scale of similarities (0-D), at most 100.
 
-        Beyond the limit the gradient still passes, so that a scale that starts at the limit (OpenAI's do) can come down again.
+        Beyond the limit the gradient still passes, so that a scale that starts at the limit (OpenAI's do) can come
+        down again.
         """
         scale: torch.Tensor = self.clip.logit_scale.exp()
         return scale - (scale - MAX_LOGIT_SCALE).clamp(min=0).detach()
@@ -135,7 +147,7 @@ class DualEncoder(nn.Module):
         return digest.hexdigest()[:16]
 
     def tokenize(self, texts: Sequence[str]) -> TextBatch:
-        """Texts as tokens with character offsets, padded to the longest, cut at the text limit with the end token kept."""
+        """Texts as tokens with character offsets: padded to the longest, cut at the text limit, the end token kept."""
         return tokenize(self.tokenizer, texts, self.text_limit)
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> ImageFeatures:

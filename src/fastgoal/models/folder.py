@@ -1,7 +1,7 @@
 """Model folders: reading and writing plain transformers folders, and saying what is wrong with one.
 
-A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. Files are written aside and moved
-into place, so a folder never holds half a file under a real name.
+A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. Files are written
+aside and moved into place, so a folder never holds half a file under a real name.
 """
 
 import json
@@ -51,7 +51,7 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
 
 
 def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
-    """Write config, safetensors, tokenizer, preprocessor_config.json (older readers) and processor_config.json (newer ones)."""
+    """Write config, safetensors, tokenizer, processor_config.json and, for older readers, preprocessor_config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
         clip.save_pretrained(aside)

@@ -1,8 +1,8 @@
 """Longer captions for a text tower: Long-CLIP's positional stretch, for any length.
 
-CLIP's table has 77 rows. The first 20 were trained on nearly every caption and stay as they are; the others are drawn apart by
-linear interpolation, and the end goes on in the direction of the last two rows. With 248 rows (20 + 4 x 57) this is Long-CLIP's table
-exactly (arXiv 2403.15378); any other length is a generalisation of ours.
+CLIP's table has 77 rows. The first 20 were trained on nearly every caption and stay as they are; the others are
+drawn apart by linear interpolation, and the end goes on in the direction of the last two rows. With 248 rows (20 +
+4 x 57) this is Long-CLIP's table exactly (arXiv 2403.15378); any other length is a generalisation of ours.
 
 Shapes: T old rows, L new rows, W width.
 """
@@ -20,7 +20,8 @@ KEPT_ROWS = 20
 def stretch_positions(table_TW: torch.Tensor, length: int, keep: int = KEPT_ROWS) -> torch.Tensor:
     """The table with `length` rows: stretched behind the first `keep` rows, or cut when `length` is not greater than T.
 
-    Row `keep + m` reads the old table at `keep + m * (T - keep) / (length - keep)`; behind the last old row it extrapolates.
+    Row `keep + m` reads the old table at `keep + m * (T - keep) / (length - keep)`; behind the last row it
+    extrapolates.
 
     Raises:
         ModelError: fewer than two rows to stretch, or `length` too short for a begin, a text and an end token.
@@ -47,8 +48,9 @@ def stretch(clip: CLIPModel, tokens: int, keep: int = KEPT_ROWS) -> None:
     """Give a CLIP model room for `tokens` text tokens, in place: position table, position ids and config."""
     embeddings = clip.text_model.embeddings
     old = embeddings.position_embedding.weight
-    table = nn.Embedding.from_pretrained(stretch_positions(old.detach(), tokens, keep), freeze=not old.requires_grad)
-    embeddings.position_embedding = table
+    embeddings.position_embedding = nn.Embedding(tokens, old.shape[1], device=old.device, dtype=old.dtype)
+    embeddings.position_embedding.weight.data = stretch_positions(old.detach(), tokens, keep)
+    embeddings.position_embedding.weight.requires_grad = old.requires_grad
     embeddings.position_ids = torch.arange(tokens, device=old.device).expand((1, -1))
     for config in (clip.config.text_config, clip.text_model.config):
         config.max_position_embeddings = tokens

@@ -1,7 +1,7 @@
 """Captions as tokens, and which tokens belong to a sentence.
 
-A sentence is a character span of its caption. The tokenizer reports for each token the characters it was made of, so a sentence's
-tokens are those whose characters overlap its span; nothing is tokenised twice and no prefix is counted.
+A sentence is a character span of its caption. The tokenizer reports for each token the characters it was made of, so a
+sentence's tokens are those whose characters overlap its span; nothing is tokenised twice and no prefix is counted.
 
 Shapes: B captions, T tokens (specials and padding included).
 """
@@ -76,7 +76,8 @@ def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> TextBatch:
 def _cover_composed(offsets_T2: Ints, text: str) -> None:
     """Extend tokens, in place, over the characters that NFC folded into the one before.
 
-    A letter and its combining accent become one character, and the tokenizer reports only the letter's place.
+    A letter and its combining accent (or the parts of a Korean syllable) become one character, and the tokenizer reports
+    the place of the first only.
     """
     tokens_T = np.flatnonzero(offsets_T2[:, 1] > offsets_T2[:, 0])
     starts_N = np.unique(offsets_T2[tokens_T, 0])
@@ -84,7 +85,7 @@ def _cover_composed(offsets_T2: Ints, text: str) -> None:
         end = int(offsets_T2[token, 1])
         after = np.searchsorted(starts_N, end)
         stop = int(starts_N[after]) if after < len(starts_N) else len(text)
-        while end < stop and unicodedata.combining(text[end]):
+        while end < stop and not text[end].isspace():
             end += 1
         offsets_T2[token, 1] = end
 

@@ -1,0 +1,135 @@
+"""The losses of GOAL and FAST-GOAL as pure functions of tensors.
+
+    L = global * InfoNCE(images, captions) + local * InfoNCE(regions, sentences) + tsl * (TSL(images) + TSL(texts))
+
+The token similarity loss (TSL) asks that the part of a whole image (or caption) that shows the region (or says the
+sentence), once pooled and projected, be the embedding of the region (or sentence) alone. A sample without a local
+pair is masked out: local and TSL terms are means over the valid pairs, and zero, with a gradient of zero, when
+there is none.
+
+Source: GOAL (arXiv 2503.17782, equations 9 to 15), FAST-GOAL (arXiv 2605.26615).
+
+Shapes: B samples, D joint dimensions, T tokens or patches, W tower width. Embeddings have unit length.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+
+from fastgoal.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """How much each term counts; `global_` has its underscore because `global` is a word of Python."""
+
+    global_: float
+    local: float
+    tsl: float
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, field.name) for field in fields(self)]
+        if not all(0 <= value < float("inf") for value in values) or not any(values):
+            raise ConfigError(
+                f"the loss weights {values} cannot be used", mend="Give numbers of 0 or more, at least one above 0"
+            )
+
+
+METHODS = {
+    "global": LossWeights(global_=1.0, local=0.0, tsl=0.0),
+    "local": LossWeights(global_=0.0, local=1.0, tsl=0.0),
+    "no-tsl": LossWeights(global_=1.0, local=0.5, tsl=0.0),
+    "goal": LossWeights(global_=1.0, local=0.5, tsl=1.0),
+}
+"""The rows of the papers' ablation, by name."""
+
+
+def info_nce(
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    scale: torch.Tensor | float,
+    same_BB: torch.Tensor | None = None,
+    valid_B: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Symmetric InfoNCE: each image picks its text among all texts, each text its image among all images.
+
+    Args:
+        image_BD: image embeddings; row i belongs to row i of `text_BD`.
+        text_BD: text embeddings.
+        scale: inverse temperature of the similarities.
+        same_BB: true where image i and text j are no negatives of each other (two captions of one image, equal
+            captions); the diagonal does not matter. None: every other pair is a negative.
+        valid_B: true where row i is a pair at all; the others are neither queries nor negatives. None: all are.
+
+    Returns:
+        Scalar, the mean over both directions and the valid rows; 0 without any.
+    """
+    with _full_precision(image_BD):
+        logits_BB = scale * (image_BD @ text_BD.T)
+        valid_B = _valid(valid_B, logits_BB)
+        ignored_BB = ~(valid_B[:, None] & valid_B)
+        if same_BB is not None:
+            ignored_BB = ignored_BB | same_BB.to(logits_BB.device)
+        pairs_BB = torch.eye(len(logits_BB), dtype=torch.bool, device=logits_BB.device)
+        logits_BB = logits_BB.masked_fill(ignored_BB & ~pairs_BB, float("-inf"))
+        loss_B = -(logits_BB.log_softmax(dim=1).diagonal() + logits_BB.log_softmax(dim=0).diagonal()) / 2
+        return (loss_B * valid_B).sum() / valid_B.sum().clamp(min=1)
+
+
+def pool(tokens_BTW: torch.Tensor, weights_BT: torch.Tensor) -> torch.Tensor:
+    """Weighted mean of each row's tokens (or patches), as one matrix product.
+
+    Returns:
+        B,W. A row whose weights are all zero gives zeros.
+    """
+    with _full_precision(tokens_BTW):
+        weights_BT = weights_BT.to(tokens_BTW)
+        total_B1 = weights_BT.sum(dim=1, keepdim=True)
+        shares_BT = weights_BT / total_B1.masked_fill(total_B1 == 0, 1)
+        return torch.bmm(shares_BT[:, None], tokens_BTW)[:, 0]
+
+
+def token_similarity(
+    pooled_BD: torch.Tensor,
+    local_BD: torch.Tensor,
+    valid_B: torch.Tensor | None = None,
+    *,
+    target: Literal["diagonal", "matrix"] = "diagonal",
+    stop_gradient: bool = False,
+) -> torch.Tensor:
+    """One modality's token similarity loss: pools of the whole against embeddings of the region or sentence alone.
+
+    Args:
+        pooled_BD: projected pools of the whole images' patches, or of the whole captions' tokens.
+        local_BD: embeddings of the regions, or of the sentences.
+        valid_B: true where the row has a pair and its tokens are in sight. None: all.
+        target: `diagonal`: mean of (cos - 1)^2 over the pairs, as the released code does; `matrix`: mean of squared
+            differences between all V x V similarities of valid rows and the identity, as equation 14 is written.
+        stop_gradient: treat `local_BD` as given, so that only the whole image (caption) learns from this term.
+
+    Returns:
+        Scalar; 0 when no row is valid.
+    """
+    local_BD = local_BD.detach() if stop_gradient else local_BD
+    with _full_precision(pooled_BD):
+        if target == "diagonal":
+            valid_B = _valid(valid_B, pooled_BD)
+            loss_B = ((pooled_BD * local_BD).sum(dim=1) - 1) ** 2
+            return (loss_B * valid_B).sum() / valid_B.sum().clamp(min=1)
+        similarity_BB = pooled_BD @ local_BD.T
+        valid_B = _valid(valid_B, similarity_BB)
+        valid_BB = valid_B[:, None] & valid_B
+        loss_BB = (similarity_BB - torch.eye(len(similarity_BB)).to(similarity_BB)) ** 2
+        return (loss_BB * valid_BB).sum() / valid_BB.sum().clamp(min=1)
+
+
+def _valid(valid_B: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:
+    if valid_B is None:
+        return torch.ones(len(like), dtype=torch.bool, device=like.device)
+    return valid_B.to(device=like.device, dtype=torch.bool)
+
+
+def _full_precision(like: torch.Tensor) -> torch.autocast:
+    """No autocast in here: at a scale of 100, bfloat16 similarities are wrong by whole logits."""
+    return torch.autocast(like.device.type, enabled=False)

@@ -1,0 +1,151 @@
+"""Losses against the formulas written out by hand, and against finite differences."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from fastgoal.errors import ConfigError
+from fastgoal.losses import METHODS, LossWeights, info_nce, pool, token_similarity
+
+MASKS = {"none": [0, 0, 0, 0, 0], "one": [0, 0, 1, 0, 0], "some": [1, 0, 1, 1, 0], "all": [1, 1, 1, 1, 1]}
+
+
+def unit(*shape, seed=0, grad=False):
+    vectors = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return F.normalize(vectors, dim=-1).requires_grad_(grad)
+
+
+def info_nce_by_hand(image, text, scale, same, valid):
+    """Sums and logarithms of plain numbers, only over the valid rows."""
+    rows = [i for i, ok in enumerate(valid) if ok]
+    logit = [[float(scale * (image[i] @ text[j])) for j in range(len(text))] for i in range(len(image))]
+    total = 0.0
+    for i in rows:
+        others = [j for j in rows if j == i or not same[i][j]]
+        others_of_text = [j for j in rows if j == i or not same[j][i]]
+        total += math.log(sum(math.exp(logit[i][j]) for j in others)) - logit[i][i]
+        total += math.log(sum(math.exp(logit[j][i]) for j in others_of_text)) - logit[i][i]
+    return total / (2 * len(rows)) if rows else 0.0
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_info_nce_is_the_formula(mask, diagonal):
+    image, text, valid = unit(5, 7), unit(5, 7, seed=1), torch.tensor(MASKS[mask], dtype=torch.bool)
+    same = torch.zeros(5, 5, dtype=torch.bool)
+    same[0, 2] = same[2, 0] = same[3, 2] = True
+    same.fill_diagonal_(diagonal)
+    wanted = info_nce_by_hand(image, text, 10.0, same.tolist(), MASKS[mask])
+    assert float(info_nce(image, text, 10.0, same, valid)) == pytest.approx(wanted, abs=1e-12)
+    if mask == "all":
+        plain = info_nce_by_hand(image, text, 10.0, [[False] * 5] * 5, MASKS[mask])
+        assert float(info_nce(image, text, 10.0)) == pytest.approx(plain, abs=1e-12)
+        assert plain > wanted  # what is not a negative cannot push
+
+
+def test_info_nce_is_cross_entropy_both_ways():
+    image, text = unit(6, 4), unit(6, 4, seed=1)
+    logits, labels = 20 * image @ text.T, torch.arange(6)
+    wanted = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    torch.testing.assert_close(info_nce(image, text, 20.0), wanted)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_info_nce_gradients(mask):
+    image, text = unit(5, 3, grad=True), unit(5, 3, seed=1, grad=True)
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    same, valid = torch.zeros(5, 5, dtype=torch.bool), torch.tensor(MASKS[mask], dtype=torch.bool)
+    same[0, 3] = same[3, 0] = True
+    assert torch.autograd.gradcheck(lambda i, t, s: info_nce(i, t, s, same, valid), (image, text, scale))
+
+
+def test_invalid_rows_have_no_say():
+    image, text, valid = unit(5, 7), unit(5, 7, seed=1), torch.tensor(MASKS["some"], dtype=torch.bool)
+    other_image, other_text = image.clone(), text.clone()
+    other_image[~valid], other_text[~valid] = unit(2, 7, seed=2), unit(2, 7, seed=3)
+    assert torch.equal(
+        info_nce(image, text, 50.0, valid_B=valid), info_nce(other_image, other_text, 50.0, valid_B=valid)
+    )
+    torch.testing.assert_close(info_nce(image, text, 50.0, valid_B=valid), info_nce(image[valid], text[valid], 50.0))
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("target", ["diagonal", "matrix"])
+def test_token_similarity_is_the_formula(mask, target):
+    pooled, local, rows = unit(5, 7), unit(5, 7, seed=1), [i for i, ok in enumerate(MASKS[mask]) if ok]
+    cos = [[sum(float(a) * float(b) for a, b in zip(p, q, strict=True)) for q in local] for p in pooled]
+    if target == "diagonal":
+        terms = [(cos[i][i] - 1) ** 2 for i in rows]
+    else:
+        terms = [(cos[i][j] - (i == j)) ** 2 for i in rows for j in rows]
+    wanted = sum(terms) / len(terms) if terms else 0.0
+    loss = token_similarity(pooled, local, torch.tensor(MASKS[mask]), target=target)
+    assert float(loss) == pytest.approx(wanted, abs=1e-12)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("target", ["diagonal", "matrix"])
+def test_token_similarity_gradients(mask, target):
+    pooled, local = unit(5, 3, grad=True), unit(5, 3, seed=1, grad=True)
+    valid = torch.tensor(MASKS[mask], dtype=torch.bool)
+    assert torch.autograd.gradcheck(lambda p, q: token_similarity(p, q, valid, target=target), (pooled, local))
+
+
+def test_stop_gradient_keeps_the_value_and_spares_the_local_side():
+    pooled, local = unit(5, 3, grad=True), unit(5, 3, seed=1, grad=True)
+    stopped = token_similarity(pooled, local, stop_gradient=True)
+    assert torch.equal(stopped, token_similarity(pooled, local))
+    stopped.backward()
+    assert pooled.grad.abs().sum() > 0
+    assert local.grad is None
+
+
+def test_without_any_valid_pair_the_loss_is_a_zero_that_backpropagates():
+    pooled, local = unit(4, 3, grad=True), unit(4, 3, seed=1, grad=True)
+    tokens = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
+    none = torch.zeros(4, dtype=torch.bool)
+    from_tokens = F.normalize(pool(tokens, torch.zeros(4, 6)), dim=-1)
+    terms = [
+        info_nce(pooled, local, 100.0, valid_B=none),
+        token_similarity(pooled, local, none),
+        token_similarity(pooled, local, none, target="matrix"),
+        token_similarity(from_tokens, local, none),
+    ]
+    sum(terms).backward()
+    assert [term.item() for term in terms] == [0, 0, 0, 0]
+    for leaf in (pooled, local, tokens):
+        assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
+def test_pool_is_the_weighted_mean():
+    tokens = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0.5, 2]])
+    pooled = pool(tokens, weights)
+    torch.testing.assert_close(pooled[0], (tokens[0, 1] + tokens[0, 2]) / 2)
+    torch.testing.assert_close(pooled[1], torch.zeros(5, dtype=torch.float64))
+    torch.testing.assert_close(pooled[2], (tokens[2, 0] + 0.5 * tokens[2, 2] + 2 * tokens[2, 3]) / 3.5)
+    assert torch.autograd.gradcheck(lambda t: pool(t, weights), (tokens,))
+
+
+def test_autocast_does_not_blur_the_losses():
+    image, text = unit(8, 64).float(), unit(8, 64, seed=1).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = info_nce(image, text, 100.0)
+        matrix = token_similarity(image, text, target="matrix")
+        pooled = pool(image[None], torch.ones(1, 8))
+    assert torch.equal(inside, info_nce(image, text, 100.0))
+    assert torch.equal(matrix, token_similarity(image, text, target="matrix"))
+    assert torch.equal(pooled, pool(image[None], torch.ones(1, 8)))
+
+
+def test_methods_are_the_ablation_rows():
+    rows = {name: (weights.global_, weights.local, weights.tsl) for name, weights in METHODS.items()}
+    assert rows == {"global": (1, 0, 0), "local": (0, 1, 0), "no-tsl": (1, 0.5, 0), "goal": (1, 0.5, 1)}
+
+
+@pytest.mark.parametrize("bad", [(0, 0, 0), (-1, 0, 0), (1, float("nan"), 0), (1, 0, float("inf"))])
+def test_weights_that_cannot_teach_are_refused(bad):
+    with pytest.raises(ConfigError, match="cannot be used"):
+        LossWeights(global_=bad[0], local=bad[1], tsl=bad[2])
