@@ -1,9 +1,9 @@
 """Boxes in the upright image, and where they land on the square a model sees.
 
-A box is `x1, y1, x2, y2` in pixels, half-open, in the image as a person sees it (EXIF orientation applied). An `ImageFit`
-says how an image of any size becomes the model's square input; boxes go through the same fit as the pixels, so a box that
-the central crop cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis (`placement`),
-shared by pixels and boxes.
+A box is `x1, y1, x2, y2` in pixels, half-open, in the image as a person sees it (EXIF orientation applied). An
+`ImageFit` says how an image of any size becomes the model's square input; boxes go through the same fit as the pixels, so
+a box that the central crop cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis
+(`placement`), shared by pixels and boxes.
 
 Shapes: N, M boxes; B boxes of a batch, one per image; P = grid * grid patches, row by row; G grid; 4 = x1, y1, x2, y2.
 """
@@ -43,7 +43,7 @@ class ImageFit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where an image resized to `width` x `height` lies on the square: corner at (`left`, `top`), negative where cut."""
+    """Where an image resized to `width` x `height` lies on the square: corner (`left`, `top`), negative where cut."""
 
     width: int
     height: int
@@ -52,7 +52,7 @@ class Placement:
 
 
 def placement(width: int, height: int, fit: ImageFit) -> Placement:
-    """The resize and the offset that `fit` gives an image of this size, rounded as transformers' CLIP processor does."""
+    """The resize and the offset that `fit` gives to an image, rounded as transformers' CLIP processor does."""
     resized_width, resized_height = _resized(width, height, fit)
     # Floor division: an odd rest leaves one pixel more on the far side when cutting, on the near side when padding.
     left, top = -((resized_width - fit.size) // 2), -((resized_height - fit.size) // 2)
@@ -128,7 +128,7 @@ def patch_weights(
         fit: how the images became the model's input.
         grid: patches per side; a patch is `fit.size // grid` pixels wide, whatever that is.
         rule: `overlap` gives 1 to every patch that the box touches (FAST-GOAL's Algorithm 1), `inside` only to patches
-            wholly in the box (GOAL's Eq. 9; a small box may have none), `area` the share of the patch that the box covers.
+            wholly in the box (GOAL's Eq. 9; a small box may have none), `area` the share of the patch that is covered.
 
     Returns: B x P weights; a row of zeros where the box is empty or wholly cropped away.
     """

@@ -1,7 +1,7 @@
 """Sentences: half-open character spans of a caption, never copies of its text.
 
 sentencex gives the boundaries (it knows that "3.5 m" and "St. John" do not end a sentence, for some 300 languages, in
-microseconds); here they are trimmed to the sentence's own characters, and pieces that say nothing ("-", "...") are dropped.
+microseconds); here they are trimmed to the sentence's own characters, and pieces that say nothing ("-", "...") dropped.
 Source: https://github.com/wikimedia/sentencex
 """
 

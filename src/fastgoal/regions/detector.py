@@ -1,0 +1,130 @@
+"""Regions from an object detector: any model that transformers loads as `AutoModelForObjectDetection`.
+
+YOLOS is FAST-GOAL's choice; DETR, RT-DETR and D-FINE are called the same way. The one idea: images are batched only with
+images that have the same size after the detector's own resize. Then nothing is padded, and a box depends neither on batch
+mates (a YOLOS has no padding mask) nor on whether a detector means its 0..1 coordinates with or without the padding.
+
+Shapes: B images of one size; N detections of one image.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForObjectDetection
+
+from fastgoal.errors import ConfigError, ModelError
+from fastgoal.regions.region import Region
+from fastgoal.regions.select import Limits, select
+
+
+class DetectorRegions:
+    """A detector's boxes, best first: score threshold, area limits, class-agnostic suppression, at most `max_regions`.
+
+    Args:
+        model: local folder (never touches the network) or hub id.
+        score_threshold: detections must score above it. FAST-GOAL states none; a low one suits matching, which chooses
+            by the sentence anyway.
+        nms_iou: of two boxes with a larger IoU only the better one stays, whatever their labels.
+        min_area, max_area: limits on a box's area as shares of the image (GOAL's 1 % and 80 %).
+        max_regions: at most so many per image.
+        batch: images per forward pass.
+        device: where the detector runs.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        ModelError: no detector can be loaded from `model`.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        score_threshold: float = 0.3,
+        nms_iou: float = 0.7,
+        min_area: float = 0.01,
+        max_area: float = 0.8,
+        max_regions: int = 20,
+        batch: int = 8,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if batch < 1:
+            raise ConfigError(f"a batch of {batch} images is none", where="batch", mend="Give 1 or more.")
+        if not 0 <= score_threshold <= 1:
+            mend = "Give a number between 0 and 1."
+            raise ConfigError(f"{score_threshold} is no score threshold", where="score_threshold", mend=mend)
+        self.limits = Limits(min_area=min_area, max_area=max_area, nms_iou=nms_iou, max_regions=max_regions)
+        self.name, self.score_threshold, self.batch, self.device = (
+            str(model),
+            score_threshold,
+            batch,
+            torch.device(device),
+        )
+        self.processor, self.model = _load(model)
+        self.model.to(self.device).eval()
+
+    def propose(self, images: Sequence[Image.Image]) -> list[list[Region]]:
+        """Regions of each upright RGB image, in the order of the images."""
+        regions: list[list[Region]] = [[] for _ in images]
+        inputs = [self.processor(images=[image], return_tensors="pt")["pixel_values"][0] for image in images]
+        for indices in _same_shapes(inputs, self.batch):
+            detections = self._detect(torch.stack([inputs[i] for i in indices]), [images[i] for i in indices])
+            for index, detection in zip(indices, detections, strict=True):
+                regions[index] = self._regions(detection, images[index])
+        return regions
+
+    @torch.inference_mode()
+    def _detect(self, pixels_BCHW: torch.Tensor, images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
+        outputs = self.model(pixel_values=pixels_BCHW.to(self.device))
+        sizes_B2 = torch.tensor([(image.height, image.width) for image in images], device=self.device)
+        detections: list[dict[str, torch.Tensor]] = self.processor.post_process_object_detection(
+            outputs, threshold=self.score_threshold, target_sizes=sizes_B2
+        )
+        return detections
+
+    def _regions(self, detection: dict[str, torch.Tensor], image: Image.Image) -> list[Region]:
+        boxes_N4, scores_N = (detection[key].float().cpu().numpy().astype(np.float64) for key in ("boxes", "scores"))
+        kept = select(boxes_N4, scores_N, image.width, image.height, self.limits)
+        names, labels = self.model.config.id2label, detection["labels"].tolist()
+        return [
+            Region(box=box, source="detector", score=float(scores_N[index]), label=names.get(labels[index]))
+            for box, index in kept
+        ]
+
+
+def _same_shapes(inputs: Sequence[torch.Tensor], batch: int) -> Iterator[list[int]]:
+    """Indices of the inputs in batches of one shape each."""
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for index, pixels_CHW in enumerate(inputs):
+        by_shape.setdefault(tuple(pixels_CHW.shape), []).append(index)
+    for indices in by_shape.values():
+        for start in range(0, len(indices), batch):
+            yield indices[start : start + batch]
+
+
+def _load(model: str | Path) -> tuple[Any, Any]:
+    """The image processor (Pillow's, so that no torchvision is needed) and the float32 model."""
+    local = Path(model).is_dir()
+    try:
+        processor = AutoImageProcessor.from_pretrained(str(model), backend="pil", local_files_only=local)
+        detector, report = AutoModelForObjectDetection.from_pretrained(
+            str(model), local_files_only=local, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, ImportError, RuntimeError) as error:
+        mend = "Name a folder or hub id of a YOLOS, DETR, RT-DETR or D-FINE with weights and preprocessor_config.json."
+        raise ModelError(f"no object detector can be loaded ({_first_line(error)})", where=model, mend=mend) from error
+    missing = sorted(report["missing_keys"])
+    if missing:
+        mend = "Copy the model folder again; the weights do not belong to its config.json."
+        raise ModelError(f"the detector lacks {len(missing)} weights, such as {missing[0]}", where=model, mend=mend)
+    if not hasattr(processor, "post_process_object_detection"):
+        mend = "Add the preprocessor_config.json of the detector's own family."
+        raise ModelError(f"{type(processor).__name__} cannot read a detector's boxes", where=model, mend=mend)
+    return processor, detector
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
