@@ -38,10 +38,10 @@ def write(folder: Path, rows: list[PairsRow], shard_rows: int = 4, origin: Origi
 
 
 def interrupt(folder: Path, rows: list[PairsRow]) -> None:
-    with pytest.raises(KeyboardInterrupt), PairsWriter(folder, root="data", origin=ORIGIN, shard_rows=4) as writer:
-        for item in rows:
-            writer.add(item)
-        raise KeyboardInterrupt
+    writer = PairsWriter(folder, root=folder.parent / "data", origin=ORIGIN, shard_rows=4)
+    for item in rows:
+        writer.add(item)
+    assert writer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None) is None
 
 
 ROWS = [row(number) for number in range(10)]
@@ -84,7 +84,7 @@ def test_table_and_images_can_move_together_or_apart(tmp_path: Path) -> None:
 def test_an_interrupted_run_keeps_finished_shards_and_ends_as_a_straight_one(tmp_path: Path) -> None:
     write(tmp_path / "straight", ROWS)
     interrupt(tmp_path / "resumed", ROWS[:7])
-    with pytest.raises(DataError, match="interrupted after 4 samples.*again"):
+    with pytest.raises(DataError, match=r"interrupted after 4 samples.*again"):
         PairsTable.open(tmp_path / "resumed")
     assert list(PairsTable.open(tmp_path / "resumed", allow_incomplete=True)) == ROWS[:4]
     kept = (tmp_path / "resumed" / "shard-00000.parquet").stat().st_mtime_ns
@@ -107,7 +107,7 @@ def test_a_kill_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None
 def test_other_making_is_refused_by_name_unless_overwritten(tmp_path: Path) -> None:
     interrupt(tmp_path / "pairs", ROWS)
     other = replace(ORIGIN, matcher="m2", settings={**ORIGIN.settings, "rule": "lism"})
-    with pytest.raises(DataError, match="matcher was 'm1', now 'm2'; rule was 'flism', now 'lism'.*--overwrite"):
+    with pytest.raises(DataError, match=r"matcher was 'm1', now 'm2'; rule was 'flism', now 'lism'.*--overwrite"):
         write(tmp_path / "pairs", ROWS, origin=other)
     with PairsWriter(tmp_path / "pairs", root="data", origin=other, overwrite=True) as writer:
         assert not writer.done
@@ -135,7 +135,7 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path, damage: bytes | Non
     shard.unlink() if damage is None else shard.write_bytes(damage)
     table = PairsTable.open(tmp_path / "pairs")
     assert table[0] == ROWS[0]
-    with pytest.raises(DataError, match="shard-00001.parquet.*missing or differs"):
+    with pytest.raises(DataError, match=r"shard-00001.parquet.*missing or differs"):
         table.verify()
     with pytest.raises(DataError, match="unreadable shard"):
         table[5]
@@ -144,7 +144,7 @@ def test_a_damaged_or_missing_shard_is_named(tmp_path: Path, damage: bytes | Non
 
 
 def test_a_folder_without_or_with_a_later_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="not a pairs table.*fastgoal match"):
+    with pytest.raises(DataError, match=r"not a pairs table.*fastgoal match"):
         PairsTable.open(tmp_path)
     write(tmp_path / "pairs", ROWS)
     manifest = tmp_path / "pairs" / "manifest.json"

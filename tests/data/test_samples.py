@@ -132,7 +132,7 @@ def test_the_root_of_the_images_can_lie_elsewhere_and_a_wrong_one_is_noticed(tmp
     images = tmp_path / "images"
     images.mkdir()
     (tmp_path / "data" / "a.jpg").rename(images / "a.jpg")
-    with pytest.raises(DataError, match="no image is where the data says.*--root"):
+    with pytest.raises(DataError, match=r"no image is where the data says.*--root"):
         open_source(tmp_path / "data")
     source = open_source(tmp_path / "data", root=images)
     assert source.image_path(source.samples[0]).is_file()
