@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
+from torch import nn
 
 from fastgoal.errors import ConfigError
 from fastgoal.losses import METHODS, LossWeights, info_nce, pool, token_similarity
@@ -14,7 +14,7 @@ MASKS = {"none": [0, 0, 0, 0, 0], "one": [0, 0, 1, 0, 0], "some": [1, 0, 1, 1, 0
 
 def unit(*shape, seed=0, grad=False):
     vectors = torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return F.normalize(vectors, dim=-1).requires_grad_(grad)
+    return nn.functional.normalize(vectors, dim=-1).requires_grad_(grad)
 
 
 def info_nce_by_hand(image, text, scale, same, valid):
@@ -48,7 +48,7 @@ def test_info_nce_is_the_formula(mask, diagonal):
 def test_info_nce_is_cross_entropy_both_ways():
     image, text = unit(6, 4), unit(6, 4, seed=1)
     logits, labels = 20 * image @ text.T, torch.arange(6)
-    wanted = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+    wanted = (nn.functional.cross_entropy(logits, labels) + nn.functional.cross_entropy(logits.T, labels)) / 2
     torch.testing.assert_close(info_nce(image, text, 20.0), wanted)
 
 
@@ -106,7 +106,7 @@ def test_without_any_valid_pair_the_loss_is_a_zero_that_backpropagates():
     pooled, local = unit(4, 3, grad=True), unit(4, 3, seed=1, grad=True)
     tokens = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
     none = torch.zeros(4, dtype=torch.bool)
-    from_tokens = F.normalize(pool(tokens, torch.zeros(4, 6)), dim=-1)
+    from_tokens = nn.functional.normalize(pool(tokens, torch.zeros(4, 6)), dim=-1)
     terms = [
         info_nce(pooled, local, 100.0, valid_B=none),
         token_similarity(pooled, local, none),

@@ -76,7 +76,13 @@ def check_vocabulary(clip: CLIPModel, tokenizer: Any, where: object) -> None:
             where=where,
             mend="Use the tokenizer that the model was trained with",
         )
-    if config.eos_token_id != end and not (config.eos_token_id == LEGACY_END_ID and end == size - 1):
+    if config.eos_token_id == LEGACY_END_ID and end != size - 1:
+        raise ModelError(
+            f"texts end with token {end}, but with eos_token_id 2 transformers reads a text at its largest token id",
+            where=where,
+            mend="Give the end token the highest id of the vocabulary and name it in text_config.eos_token_id",
+        )
+    if config.eos_token_id not in (end, LEGACY_END_ID):
         raise ModelError(
             f"config.json says that texts end with token {config.eos_token_id}, the tokenizer ends them with {end}",
             where=where,
@@ -85,6 +91,14 @@ def check_vocabulary(clip: CLIPModel, tokenizer: Any, where: object) -> None:
     for text_config in (config, clip.text_model.config):
         text_config.eos_token_id = end
     clip.text_model.eos_token_id = end
+
+
+def architecture(clip: CLIPModel) -> list[list[object]]:
+    """What the shapes of the weights do not say, in words that no version of transformers changes."""
+    names = ("model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "eos_token_id", "patch_size")
+    return [
+        [getattr(config, name, None) for name in names] for config in (clip.text_model.config, clip.vision_model.config)
+    ]
 
 
 def image_fit(processor: CLIPImageProcessorPil, clip: CLIPModel, where: object) -> ImageFit:

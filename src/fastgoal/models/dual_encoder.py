@@ -135,15 +135,14 @@ class DualEncoder(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of SHA-256 over weights, config, image fit and tokenizer. Reads all weights: ask once."""
-        config = {key: value for key, value in self.clip.config.to_dict().items() if not key.startswith("_")}
-        digest = hashlib.sha256(json.dumps([_stable(config), repr(self.fit)], sort_keys=True, default=str).encode())
+        """16 hex digits of SHA-256 over weights, architecture, image fit and tokenizer. Reads all weights: ask once."""
         tokenizer = json.loads(self.tokenizer.backend_tokenizer.to_str())
         tokenizer.update(padding=None, truncation=None)  # what the last call happened to ask for
-        digest.update(json.dumps(tokenizer, sort_keys=True).encode())
+        facts = [family.architecture(self.clip), repr(self.fit), tokenizer]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for key, weight in sorted(self.clip.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            digest.update(f"{key}{tuple(weight.shape)}".encode())
+            digest.update(weight.detach().to("cpu", torch.float32).contiguous().numpy())
         return digest.hexdigest()[:16]
 
     def tokenize(self, texts: Sequence[str]) -> TextBatch:
@@ -174,10 +173,3 @@ class DualEncoder(nn.Module):
         """One image pass and one pass per text batch, through one call so that DDP and FSDP hooks run."""
         images = None if pixels_BCHW is None else self.encode_images(pixels_BCHW)
         return images, [self.encode_texts(batch) for batch in texts]
-
-
-def _stable(config: dict[str, Any]) -> dict[str, Any]:
-    """A config without what saving and loading change: library version, dtype, paths."""
-    volatile = ("transformers_version", "dtype", "architectures", "torch_dtype")
-    kept = {key: value for key, value in config.items() if key not in volatile and not key.startswith("_")}
-    return {key: _stable(value) if isinstance(value, dict) else value for key, value in kept.items()}

@@ -18,7 +18,18 @@ from fastgoal.errors import ModelError
 from fastgoal.models import clip_family as family
 
 BUNDLED = "tiny"
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_FILES = {
+    "config": ("config.json",),
+    "weights": (
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ),
+    "tokenizer": ("tokenizer.json", "vocab.json"),
+    "image processor": ("preprocessor_config.json", "processor_config.json"),
+}
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def read_folder(name: str) -> tuple[Any, Any, Any]:
@@ -28,6 +39,8 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
         ModelError: nothing there, another architecture, incomplete weights, or files that cannot be read.
     """
     source, local = _locate(name)
+    if local:
+        _check_files(Path(source), name)
     options: dict[str, Any] = {"local_files_only": local}
     try:
         config, _ = PreTrainedConfig.get_config_dict(source, **options)
@@ -42,11 +55,8 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
         raise ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local)) from error
     missing = sorted(loading["missing_keys"])
     if missing:
-        raise ModelError(
-            f"{len(missing)} weights are missing, for example {missing[0]}",
-            where=name,
-            mend="Use a complete checkpoint",
-        )
+        what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
+        raise ModelError(what, where=name, mend="Use a complete checkpoint")
     return clip, tokenizer, image_processor
 
 
@@ -66,9 +76,18 @@ def _locate(name: str) -> tuple[str, bool]:
         return str(files("fastgoal") / "assets" / BUNDLED), True
     if Path(name).is_dir():
         return name, True
-    if not _HUB_ID.fullmatch(name) or name.startswith("."):
+    if not _HUB_ID.fullmatch(name):
         raise ModelError("there is no such model folder", where=name, mend="Check the path, or give a hub id or `tiny`")
     return name, False
+
+
+def _check_files(folder: Path, name: str) -> None:
+    """One of each kind must be there: without a tokenizer, for one, transformers makes up an empty one."""
+    if not folder.is_dir():
+        raise ModelError("there is no such model folder", where=name, mend="Install the package again, with its assets")
+    for kind, choices in _FILES.items():
+        if not any((folder / file).is_file() for file in choices):
+            raise ModelError(f"the folder has no {kind}", where=name, mend=f"Put {' or '.join(choices[:2])} there")
 
 
 def _check_architecture(config: dict[str, Any], name: str) -> None:
@@ -83,7 +102,5 @@ def _check_architecture(config: dict[str, Any], name: str) -> None:
 
 def _mend(local: bool) -> str:
     if local:
-        return (
-            "Check that config.json, model.safetensors, the tokenizer and preprocessor_config.json are there and whole"
-        )
+        return "Check that its files are whole and belong together"
     return "Check the id and the connection, or give a local folder"

@@ -62,29 +62,30 @@ def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> TextBatch:
         return_tensors="np",
     )
     offsets_BT2 = np.asarray(encoded["offset_mapping"], dtype=np.int64)
-    for offsets_T2, text in zip(offsets_BT2, texts, strict=True):
+    truncated_B = np.array([len(encoding.overflowing) > 0 for encoding in encoded.encodings], dtype=np.bool_)
+    for offsets_T2, text, truncated in zip(offsets_BT2, texts, truncated_B, strict=True):
         if not unicodedata.is_normalized("NFC", text):
-            _cover_composed(offsets_T2, text)
+            _cover_composed(offsets_T2, text, truncated)
     return TextBatch(
         input_ids_BT=torch.from_numpy(np.asarray(encoded["input_ids"], dtype=np.int64)),
         attention_mask_BT=torch.from_numpy(np.asarray(encoded["attention_mask"], dtype=np.int64)),
         offsets_BT2=offsets_BT2,
-        truncated_B=np.array([len(encoding.overflowing) > 0 for encoding in encoded.encodings], dtype=np.bool_),
+        truncated_B=truncated_B,
     )
 
 
-def _cover_composed(offsets_T2: Ints, text: str) -> None:
+def _cover_composed(offsets_T2: Ints, text: str, truncated: bool) -> None:
     """Extend tokens, in place, over the characters that NFC folded into the one before.
 
-    A letter and its combining accent (or the parts of a Korean syllable) become one character, and the tokenizer reports
-    the place of the first only.
+    A letter and its combining accent (or the parts of a Korean syllable) become one character, and the tokenizer
+    reports the place of the first only. The last token of a truncated text stays: what follows it is out of sight.
     """
     tokens_T = np.flatnonzero(offsets_T2[:, 1] > offsets_T2[:, 0])
     starts_N = np.unique(offsets_T2[tokens_T, 0])
     for token in tokens_T:
         end = int(offsets_T2[token, 1])
         after = np.searchsorted(starts_N, end)
-        stop = int(starts_N[after]) if after < len(starts_N) else len(text)
+        stop = int(starts_N[after]) if after < len(starts_N) else end if truncated else len(text)
         while end < stop and not text[end].isspace():
             end += 1
         offsets_T2[token, 1] = end
