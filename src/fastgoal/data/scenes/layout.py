@@ -132,7 +132,7 @@ def _put(thing: Thing, dice: Dice) -> Thing:
 
 def _fits(thing: Thing, others: list[Thing]) -> bool:
     """Whether a name in a caption stays unambiguous and at most a fifth of either square is hidden."""
-    return thing.accent != thing.colour and not any(
+    return (thing.accent is None or thing.accent != thing.colour) and not any(
         (thing.name, thing.colour) == (other.name, other.colour)
         or _overlap(thing, other) > min(thing.side, other.side) ** 2 // 5
         for other in others

@@ -31,7 +31,7 @@ def _disc(x: int, y: int, radius: int, *, cut: bool = False) -> Stroke:
 OUTLINES: dict[str, tuple[Stroke, ...]] = {
     "circle": (_disc(0, 0, 96),),
     "square": (_poly(-84, -84, 84, -84, 84, 84, -84, 84),),
-    "triangle": (_poly(0, -92, 96, 82, -96, 82),),
+    "triangle": (_poly(0, -92, 92, 78, -92, 78),),
     "diamond": (_poly(0, -98, 68, 0, 0, 98, -68, 0),),
     "hexagon": (_poly(-96, 0, -48, -83, 48, -83, 96, 0, 48, 83, -48, 83),),
     "star": (_poly(0, -98, 23, -31, 93, -30, 37, 12, 58, 79, 0, 39, -58, 79, -37, 12, -93, -30, -23, -31),),

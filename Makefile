@@ -1,0 +1,29 @@
+# Everything needs only Python 3.11 to 3.13; `.venv` is made on the first call.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test lint types bench clean
+
+.venv/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: .venv/.installed  ## the whole story on built-in data: scenes, matching, fine-tuning, evaluation, report
+	$(BIN)/fastgoal demo --out demo
+
+test: .venv/.installed lint types  ## lint, types and the test suite
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+lint: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+bench: .venv/.installed  ## speed and memory on this machine
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv demo
