@@ -1,8 +1,8 @@
 """Boxes in the upright image, and where they land on the square a model sees.
 
 A box is `x1, y1, x2, y2` in pixels, half-open, in the image as a person sees it (EXIF orientation applied). An
-`ImageFit` says how an image of any size becomes the model's square input; boxes go through the same fit as the pixels, so
-a box that the central crop cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis
+`ImageFit` says how an image of any size becomes the model's square input; boxes go through the same fit as the pixels,
+so a box that the central crop cuts away has no patches at all. The one idea: a fit is a resize and an offset per axis
 (`placement`), shared by pixels and boxes.
 
 Shapes: N, M boxes; B boxes of a batch, one per image; P = grid * grid patches, row by row; G grid; 4 = x1, y1, x2, y2.

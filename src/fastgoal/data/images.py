@@ -1,8 +1,8 @@
 """Images: from bytes to the upright RGB picture, and from there to the square a model sees.
 
 Users' files are turned by EXIF, transparent, 16 bit, CMYK, truncated, or no images at all; everything downstream sees
-plain upright RGB or one clear error. The one idea: the same `placement` (geometry) fits pixels and boxes, and fitting equals
-transformers' `CLIPImageProcessorPil` bit for bit, at the cost of one Pillow resize.
+plain upright RGB or one clear error. The one idea: the same `placement` (geometry) fits pixels and boxes, and fitting
+equals transformers' `CLIPImageProcessorPil` bit for bit, at the cost of one Pillow resize.
 
 Shapes: B images, H = W = `fit.size`, C = 3 channels.
 """
