@@ -1,8 +1,8 @@
 """Regions from an object detector: any model that transformers loads as `AutoModelForObjectDetection`.
 
 YOLOS is FAST-GOAL's choice; DETR, RT-DETR and D-FINE are called the same way. The one idea: images are batched only
-with images that have the same size after the detector's own resize. Then nothing is padded, and a box depends neither on
-batch mates (a YOLOS has no padding mask) nor on whether a detector means its 0..1 coordinates with or without the padding.
+with images that have the same size after the detector's own resize. Then nothing is padded, and a box depends neither
+on batch mates (a YOLOS has no padding mask) nor on whether a detector's 0..1 coordinates include the padding.
 
 Shapes: B images of one size; N detections of one image.
 """

@@ -1,8 +1,8 @@
 """Regions without a model: what stands out from its ground, by colour alone.
 
 The one idea: how unlike the ground a pixel is. The ground is modelled twice on a small copy of the image, once for the
-whole image (one robust Gaussian of colour) and once around every pixel (a wide median); the smaller of the two distances
-is large on objects and small on textures, on slow changes of light and on the second of two grounds. Cutting that map at
+whole image (a robust Gaussian of colour) and once around every pixel (a wide median); the smaller of the two distances
+is large on objects and small on textures, on slow changes of light and on the second of two grounds. Cutting it at
 several heights, as maximally stable extremal regions do, gives connected pieces; their boxes are the proposals. Colours
 that touch stay together, so a striped ball is one region, and so are two things that touch. It is meant for objects on
 a ground; crowded photographs want a detector.
