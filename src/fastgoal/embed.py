@@ -1,9 +1,9 @@
 """Texts and images as embeddings, streamed: the one embedder that matching, evaluation and search share.
 
-Texts are embedded longest first, in batches of similar length (padding is to the longest of a batch, so mixing a sentence with a
-paragraph wastes most of the work; and a batch that does not fit in memory fails at once, not after an hour), and equal texts once,
-so that equal texts have exactly equal embeddings. Images are taken from any iterable, a batch at a time, so that a gallery never
-has to be in memory as pixels.
+Texts are embedded longest first, in batches of similar length (padding is to the longest of a batch, so mixing a
+sentence with a paragraph wastes most of the work; and a batch that does not fit in memory fails at once, not after an
+hour), and equal texts once, so that equal texts have exactly equal embeddings. Images are taken from any iterable, a
+batch at a time, so that a gallery never has to be in memory as pixels.
 
 Shapes: N items, B batch, D joint dimensions, C channels, H = W = side of the model's input.
 """

@@ -4,19 +4,18 @@ The one idea: for a query with relevant items R, the rank of the j-th best of th
 
     rank_j = (number of non-relevant items with score >= its score) + j,
 
-so ties count against the model, and Recall@k and AP@k need a few scores and counts per query instead of a sorted list. Scores are made
-in strips of some queries against all items: memory grows with the strip, never with queries x items.
+so ties count against the model, and Recall@k and AP@k need a few scores and counts per query instead of a sorted list.
+Scores are made in strips of some queries against all items: memory grows with the strip, never with queries x items.
 
-    Recall@k = [rank_1 <= k]        AP@k = (sum over j with rank_j <= k of j / rank_j) / |R|        (the papers' definitions)
+    Recall@k = [rank_1 <= k]        AP@k = (sum over j with rank_j <= k of j / rank_j) / |R|        (as in the papers)
 
 Intervals resample images, not queries: the captions of one image stand or fall together.
 
-Shapes: Q queries, N items, D embedding size, B queries of one strip, R relevant items of a query (padded), J ranks kept per query,
-M metrics, C clusters, U distinct clusters, S resamples.
+Shapes: Q queries, N items, D embedding size, B queries of one strip, W items of one chunk, R relevant items of a query
+(padded), J ranks kept per query, M metrics, C clusters, U distinct clusters, S resamples.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +32,8 @@ NO_RANK = int(np.iinfo(np.int64).max)
 
 _STRIP = 1 << 22  # scores of one strip; 16 MiB, more where `_LEAST` rows need it
 _CACHED = 1 << 19  # scores compared at once; 2 MiB, so that they stay in the processor's cache
-# Narrow matrix products take other kernels, in which equal items may get unequal scores, so that ties would go unseen (measured:
-# below 32 rows or columns); and a product of few rows over many items is slow.
+# Narrow matrix products take other kernels, in which equal items may get unequal scores, so that ties would go unseen
+# (measured: below 32 rows or columns); and a product of few rows over many items is slow.
 _LEAST = 64
 
 
@@ -100,7 +99,7 @@ def _count_reaching(scores_BN: torch.Tensor, own_BJ: torch.Tensor) -> torch.Tens
     width = max(1024, _CACHED // len(scores_BN))
     scratch_BW = scores_BN.new_empty(len(scores_BN), min(width, scores_BN.shape[1]))
     count_BJ = torch.zeros(own_BJ.shape, dtype=torch.int64, device=own_BJ.device)
-    for chunk_BW in scores_BN.split(width, dim=1):
+    for chunk_BW in torch.split(scores_BN, width, dim=1):
         for j in range(own_BJ.shape[1]):
             # Ones and zeros as floats: several times faster to sum than booleans, and exact for a chunk's few items.
             reached_BW = torch.ge(chunk_BW, own_BJ[:, j : j + 1], out=scratch_BW[:, : chunk_BW.shape[1]])
@@ -170,7 +169,7 @@ def recall_at(rank_Q: Ints, k: int) -> Floats:
 
 
 def average_precision(ranks: RelevantRanks, k: int = 10) -> Floats:
-    """AP@k of every query, divided by the number of *all* its relevant items, so that many relevant items with a small k cannot reach 1.
+    """AP@k of every query, divided by the number of *all* its relevant items, also where that is more than k.
 
     `ranks` has to hold min(k, number of relevant items) ranks per query: `relevant_ranks(..., depth=k)`.
     """
@@ -201,7 +200,7 @@ def bootstrap_ci(
         values: one value per query, Q, or several metrics of the same queries, Q x M (resampled together).
         clusters_Q: ids; queries with equal ids are drawn together.
 
-    Returns: low and high end, shape (2,) or M x 2. With a handful of clusters, or when all values agree, it is too narrow.
+    Returns: low and high end, shape (2,) or M x 2; too narrow for a handful of clusters, or where all values agree.
     """
     values_QM = np.asarray(values, dtype=np.float64)
     means_SM = _resampled_means(values_QM.reshape(len(values_QM), -1), clusters_Q, resamples, seed)
@@ -229,8 +228,8 @@ def paired_bootstrap(
 def _resampled_means(values_QM: Floats, clusters_Q: npt.ArrayLike, resamples: int, seed: int) -> Floats:
     """Means of `resamples` draws of as many clusters as there are, S x M.
 
-    Drawing C clusters with replacement is a multinomial draw over the distinct cluster totals, and those are few (a recall has two
-    values), so a million queries cost little more than a thousand.
+    Drawing C clusters with replacement is a multinomial draw over the distinct cluster totals, and those are few (a
+    recall has two values), so a million queries cost little more than a thousand.
     """
     cluster_Q = np.unique(np.asarray(clusters_Q), return_inverse=True)[1].reshape(-1)
     columns = [np.ones(len(values_QM)), *values_QM.T]
@@ -242,5 +241,5 @@ def _resampled_means(values_QM: Floats, clusters_Q: npt.ArrayLike, resamples: in
         rng.multinomial(clusters, count_U / clusters, size=min(chunk, resamples - start)) @ totals_UM
         for start in range(0, resamples, chunk)
     ]
-    sums_SM: npt.NDArray[Any] = np.concatenate(sums)
+    sums_SM = np.concatenate(sums)
     return np.asarray(sums_SM[:, 1:] / sums_SM[:, :1])

@@ -1,0 +1,234 @@
+"""Evaluation results: a figure with everything that has to stand beside it, and the values of each query behind it.
+
+The figures go to JSON; the values go to an `.npz` beside it and serve one purpose: two models that answered the same
+queries are compared query by query, which tells apart models whose own intervals overlap.
+
+Shapes: Q queries.
+"""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgoal.errors import DataError
+from fastgoal.evaluation.metrics import Floats, Ints, bootstrap_ci, paired_bootstrap
+from fastgoal.evaluation.protocols import Protocol
+from fastgoal.geometry import ImageFit
+from fastgoal.models.dual_encoder import DualEncoder
+
+Direction = Literal["t2i", "i2t"]
+_DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """One direction's queries.
+
+    id_Q: stable names, equal for every model evaluated on the same data. image_Q: the image each belongs to; queries of
+        one image are resampled together. rank_Q: rank of the first relevant item, from 1. values: metric -> Q values in
+        0..1.
+    """
+
+    id_Q: npt.NDArray[np.str_]
+    image_Q: npt.NDArray[np.str_]
+    rank_Q: Ints
+    values: Mapping[str, Floats]
+
+    def summary(self, seed: int) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        """Means and their 95 % intervals, both in percent."""
+        names, values_QM = list(self.values), np.stack(list(self.values.values()), 1)
+        ends_M2 = 100 * bootstrap_ci(values_QM, self.image_Q, seed=seed)
+        means = {name: float(mean) for name, mean in zip(names, 100 * values_QM.mean(0), strict=True)}
+        return means, {name: (float(low), float(high)) for name, (low, high) in zip(names, ends_M2, strict=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalResult:
+    """What one model reached under one protocol.
+
+    protocol, task, items, text_tokens, image_fit, ties: what was measured (see `Protocol`), as it was.
+    model, model_fingerprint: what was evaluated. truncated_share: share of captions (of sentences in localisation) cut
+        at the text limit, 0..1.
+    t2i, i2t: metric -> percent; localisation is all `t2i`. ci95: direction -> metric -> low and high end in percent.
+    chance: metric -> percent of a guess, where that is known. counts: sizes of galleries and query sets, things left
+        out.
+    pairs: fingerprints of the pairs a joint test set was made from.
+    queries: direction -> values behind the figures; not in JSON, empty if only that was read.
+    """
+
+    protocol: str
+    task: str
+    items: int
+    model: str
+    model_fingerprint: str
+    text_tokens: int
+    truncated_share: float
+    image_fit: ImageFit
+    ties: str
+    t2i: Mapping[str, float]
+    i2t: Mapping[str, float] = field(default_factory=dict)
+    ci95: Mapping[str, Mapping[str, tuple[float, float]]]
+    chance: Mapping[str, float] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    seconds: float
+    versions: Mapping[str, str]
+    queries: Mapping[Direction, Queries] = field(default_factory=dict, repr=False, compare=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the values per query, ready for `json.dump`."""
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "queries"}
+        plain: dict[str, Any] = json.loads(json.dumps(record | {"image_fit": vars(self.image_fit)}))
+        return plain
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`.
+
+        Raises:
+            DataError: not an evaluation result.
+        """
+        try:
+            fit: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in record["image_fit"].items()
+            }
+            ci95 = {
+                way: {key: (low, high) for key, (low, high) in ends.items()} for way, ends in record["ci95"].items()
+            }
+            return cls(**{**record, "image_fit": ImageFit(**fit), "ci95": ci95})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            mend = "Evaluate again with this version of fastgoal."
+            raise DataError(f"not an evaluation result ({error})", mend=mend) from None
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The values per query, flat, as `np.savez` takes them: `t2i/id`, `t2i/image`, `t2i/rank`, `t2i/R@1`, ..."""
+        flat: dict[str, npt.NDArray[Any]] = {}
+        for way, queries in self.queries.items():
+            own = {"id": queries.id_Q, "image": queries.image_Q, "rank": queries.rank_Q, **queries.values}
+            flat |= {f"{way}/{name}": array for name, array in own.items()}
+        return flat
+
+    def with_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """This result with the values per query that `arrays` gave."""
+        queries: dict[Direction, Queries] = {}
+        for way in _DIRECTIONS:
+            own = {key.removeprefix(f"{way}/"): arrays[key] for key in arrays if key.startswith(f"{way}/")}
+            if own:
+                id_Q, image_Q, rank_Q = (own.pop(name) for name in ("id", "image", "rank"))
+                queries[way] = Queries(id_Q=id_Q, image_Q=image_Q, rank_Q=rank_Q, values=own)
+        return replace(self, queries=queries)
+
+    def save(self, path: str | Path) -> None:
+        """Write `path` (JSON) and, beside it, the values per query under the same name with `.npz`."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(path.name + ".tmp")
+        with aside.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **self.arrays())
+        aside.replace(path.with_suffix(".npz"))
+        aside.write_text(json.dumps(self.to_json(), indent=2, ensure_ascii=False), encoding="utf-8")
+        aside.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote; the values per query only if the `.npz` is there.
+
+        Raises:
+            DataError: no such file, or not an evaluation result.
+        """
+        path = Path(path)
+        try:
+            result = cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DataError(f"no evaluation result here ({error})", where=path, mend="Evaluate again.") from None
+        values = path.with_suffix(".npz")
+        if not values.is_file():
+            return result
+        with np.load(values, allow_pickle=False) as arrays:
+            return result.with_arrays(dict(arrays))
+
+
+def make_result(
+    encoder: DualEncoder,
+    protocol: Protocol,
+    queries: Mapping[Direction, Queries],
+    *,
+    items: int,
+    truncated_share: float,
+    seconds: float,
+    seed: int = 0,
+    chance: Mapping[str, float] | None = None,
+    counts: Mapping[str, int] | None = None,
+    pairs: Mapping[str, str] | None = None,
+) -> EvalResult:
+    """Summarise the values per query, and put beside them what was measured, on which model, by which versions."""
+    summaries = {way: own.summary(seed) for way, own in queries.items()}
+    return EvalResult(
+        protocol=protocol.name,
+        task=protocol.task,
+        items=items,
+        model=encoder.name,
+        model_fingerprint=encoder.fingerprint,
+        text_tokens=encoder.text_limit,
+        truncated_share=truncated_share,
+        image_fit=encoder.fit,
+        ties=protocol.ties,
+        t2i=summaries["t2i"][0],
+        i2t=summaries["i2t"][0] if "i2t" in summaries else {},
+        ci95={way: ends for way, (_, ends) in summaries.items()},
+        chance=chance or {},
+        counts=counts or {},
+        pairs=pairs or {},
+        seconds=seconds,
+        versions={name: version(name) for name in ("fastgoal", "torch", "transformers")}
+        | {"python": platform.python_version()},
+        queries=queries,
+    )
+
+
+def compare(a: EvalResult, b: EvalResult, metric: str = "R@1", *, seed: int = 0) -> dict[str, Any]:
+    """How much better `a` is than `b` on the same queries: `a - b` in percentage points with a paired 95 % interval.
+
+    Args:
+        metric: `"R@1"` or `"t2i R@1"` (text to image), or `"i2t R@1"`.
+
+    Returns: `{"a", "b", "metric", "difference", "ci95", "protocol"}`, as `metrics.json` lists it under `paired`.
+
+    Raises:
+        DataError: results of different protocols or queries, without values per query, or without this metric.
+    """
+    if (a.protocol, a.pairs) != (b.protocol, b.pairs):
+        what = f"results of protocol '{a.protocol}' {dict(a.pairs)} and '{b.protocol}' {dict(b.pairs)} cannot be paired"
+        raise DataError(what, mend="Evaluate both models under one protocol, on one test set.")
+    *way, key = metric.split(maxsplit=1) if metric.startswith(_DIRECTIONS) else ["t2i", metric]
+    first, second = (_queries(result, way[0], key) for result in (a, b))
+    if not np.array_equal(first.id_Q, second.id_Q) or not np.array_equal(first.image_Q, second.image_Q):
+        what = f"'{a.model}' and '{b.model}' did not answer the same queries"
+        raise DataError(what, mend="Evaluate both models on the same data, in the same order.")
+    difference, ends = paired_bootstrap(first.values[key], second.values[key], first.image_Q, seed=seed)
+    return {
+        "a": a.model,
+        "b": b.model,
+        "metric": metric,
+        "difference": 100 * difference,
+        "ci95": [100 * end for end in ends],
+        "protocol": a.protocol,
+    }
+
+
+def _queries(result: EvalResult, way: str, key: str) -> Queries:
+    found = {direction: queries for direction, queries in result.queries.items() if direction == way}
+    if not found:
+        what = f"the result of '{result.model}' has no values per query ({way})"
+        raise DataError(what, mend="Load it with its .npz file beside it, or evaluate again.")
+    (queries,) = found.values()
+    if key not in queries.values:
+        raise DataError(f"no metric '{key}' ({way})", mend=f"There are: {', '.join(queries.values)}.")
+    return queries

@@ -1,0 +1,106 @@
+"""The images of a test set as a model sees them, decoded once.
+
+Decoding costs more than embedding with a small model, and several models are evaluated on one test set, usually with
+one image fit. A `ViewSet` holds the square uint8 views (150 kB each at 224 px) for all of them, or makes them anew each
+time where they would not fit in memory; whole images and crops of the same image come from one decode.
+
+Shapes: N views, H = W = side of the model's input, C = 3 channels.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fastgoal.data.images import fit_pixels, read_image
+from fastgoal.data.samples import Source
+from fastgoal.embed import View
+from fastgoal.errors import ConfigError
+from fastgoal.geometry import Box, ImageFit
+from fastgoal.models.dual_encoder import DualEncoder
+
+Wanted = tuple[str, Box | None]
+"""An image (relative URI) and the crop of it in whole pixels; None for the whole image."""
+
+_AHEAD = 32  # images decoded before they are asked for
+
+
+class ViewSet:
+    """Views of images and crops, in the order asked for; iterate as often as needed.
+
+    Args:
+        wanted: images and crops; those of one image should stand together, so that it is decoded once.
+        locate: gives the file of an image.
+        fit: the image fit; only models with the same geometry can be evaluated with these views.
+        keep: hold the views in memory after the first pass.
+        workers: threads that decode (Pillow releases the interpreter's lock).
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        locate: Callable[[str], Path],
+        fit: ImageFit,
+        *,
+        keep: bool = True,
+        workers: int = 2,
+    ) -> None:
+        self.wanted, self.fit, self.keep = tuple(wanted), fit, keep
+        self.size_of: dict[str, tuple[int, int]] = {}
+        """Width and height of every upright image that was decoded so far."""
+        self._locate, self._workers = locate, workers
+        self._kept: npt.NDArray[np.uint8] | None = None
+
+    @classmethod
+    def of(cls, source: Source, fit: ImageFit, *, keep: bool = True, workers: int = 2) -> "ViewSet":
+        """Every distinct image of a source, whole, in order of first appearance."""
+        path_of = {sample.image: source.image_path(sample) for sample in source}
+        return cls([(image, None) for image in path_of], path_of.__getitem__, fit, keep=keep, workers=workers)
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def __iter__(self) -> Iterator[View]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept = np.empty((len(self) if self.keep else 0, self.fit.size, self.fit.size, 3), np.uint8)
+        for row, view in enumerate(self._decoded()):
+            if self.keep:
+                kept[row] = view
+            yield view
+        self._kept = kept if self.keep else None
+
+    def check(self, wanted: Sequence[Wanted], encoder: DualEncoder) -> None:
+        """Raises ConfigError unless these are the views that an evaluation of `encoder` needs."""
+        if self.wanted != tuple(wanted):
+            raise ConfigError("the views are of other images than the test set's", mend="Make them from the same data.")
+        if _geometry(self.fit) != _geometry(encoder.fit):
+            what = f"the views were made with {self.fit}, but '{encoder.name}' needs {encoder.fit}"
+            raise ConfigError(what, mend="Make a view set for each image fit.")
+
+    def _decoded(self) -> Iterator[View]:
+        pool, ahead = ThreadPoolExecutor(self._workers), deque[Future[list[View]]]()
+        try:
+            for image, group in groupby(self.wanted, key=lambda wanted: wanted[0]):
+                ahead.append(pool.submit(self._decode, image, [box for _, box in group]))
+                if len(ahead) > _AHEAD:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _decode(self, image: str, boxes: Sequence[Box | None]) -> list[View]:
+        picture = read_image(self._locate(image))
+        self.size_of[image] = picture.size
+        return [fit_pixels(picture, self.fit, box) for box in boxes]
+
+
+def _geometry(fit: ImageFit) -> tuple[str, int, int, int]:
+    """What the pixels depend on: normalisation comes later, and `resize` counts only where the image is cropped."""
+    return fit.mode, fit.size, fit.resize if fit.mode == "crop" else fit.size, fit.resample

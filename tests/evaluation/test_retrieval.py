@@ -1,0 +1,86 @@
+"""Retrieval against transformers and an obvious loop, with several captions per image."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPModel, CLIPProcessor
+
+from fastgoal.errors import ConfigError, DataError
+from fastgoal.evaluation.protocols import PROTOCOLS
+from fastgoal.evaluation.retrieval import evaluate_retrieval
+from fastgoal.evaluation.views import ViewSet
+
+SMALL = replace(PROTOCOLS["short-retrieval"], name="small", ks=(1, 2, 4))
+
+
+@pytest.fixture(scope="module")
+def logits(source, small_clip_folder):
+    """Stock transformers' similarities, images x captions, with the images in order of first appearance."""
+    clip, processor = CLIPModel.from_pretrained(small_clip_folder), CLIPProcessor.from_pretrained(small_clip_folder)
+    pictures = [Image.open(source.root / f"{i}.png") for i in range(6)]
+    with torch.no_grad():
+        inputs = processor(
+            text=[s.caption for s in source], images=pictures, return_tensors="pt", padding=True, truncation=True
+        )
+        return clip(**inputs).logits_per_image.numpy()
+
+
+def test_recall_equals_transformers_and_a_loop(encoder, source, logits):
+    result = evaluate_retrieval(encoder, source, protocol=SMALL)
+    own = [int(sample.image[0]) for sample in source]
+    for k in SMALL.ks:
+        best_QK = np.argsort(-logits.T, axis=1)[:, :k]
+        assert result.t2i[f"R@{k}"] == pytest.approx(100 * np.mean([own[q] in best_QK[q] for q in range(len(own))]))
+        best_NK = np.argsort(-logits, axis=1)[:, :k]
+        assert result.i2t[f"R@{k}"] == pytest.approx(
+            100 * np.mean([n in [own[q] for q in best_NK[n]] for n in range(6)])
+        )
+
+
+def test_what_stands_beside_the_figures(encoder, source):
+    result = evaluate_retrieval(encoder, source, protocol=SMALL)
+    assert (result.protocol, result.task, result.items, result.ties) == ("small", "retrieval", 6, "pessimistic")
+    assert (result.model_fingerprint, result.text_tokens, result.image_fit) == (encoder.fingerprint, 77, encoder.fit)
+    assert result.counts == {"images": 6, "captions": 8}
+    assert result.truncated_share == 0
+    assert result.queries["t2i"].id_Q.tolist() == [sample.id for sample in source]
+    for way in ("t2i", "i2t"):
+        for key, (low, high) in result.ci95[way].items():
+            assert 0 <= low <= getattr(result, way)[key] <= high <= 100
+
+
+def test_the_text_limit_is_seen(small_clip_folder, source):
+    from fastgoal.models.dual_encoder import DualEncoder
+
+    short = DualEncoder.load(small_clip_folder, text_tokens=24)
+    result = evaluate_retrieval(short, source, protocol=SMALL)
+    own = [len(short.tokenizer(sample.caption).input_ids) > 24 for sample in source]
+    assert 0 < result.truncated_share == pytest.approx(np.mean(own))
+    assert result.text_tokens == 24
+
+
+def test_kept_views_and_batches_do_not_matter(encoder, source):
+    views = ViewSet.of(source, encoder.fit)
+    first = evaluate_retrieval(encoder, source, protocol=SMALL)
+    again = evaluate_retrieval(encoder, source, protocol=SMALL, views=views, batch=3)
+    for way in ("t2i", "i2t"):
+        assert np.array_equal(first.queries[way].rank_Q, again.queries[way].rank_Q)
+    assert first.ci95 == again.ci95
+
+
+def test_equal_captions_of_two_images_are_both_wrong_at_one(encoder, source):
+    twins = tuple(replace(sample, caption="The same words.") for sample in source if not sample.id.endswith("b"))
+    result = evaluate_retrieval(encoder, replace(source, samples=twins), protocol=replace(SMALL, ks=(1, 5, 6)))
+    assert result.i2t == {"R@1": 0.0, "R@5": 0.0, "R@6": 100.0}
+
+
+def test_refusals(encoder, source):
+    with pytest.raises(DataError, match="5,100 items expected, but the data has 6"):
+        evaluate_retrieval(encoder, source, protocol=replace(SMALL, items=5100))
+    with pytest.raises(ConfigError, match="made for joint"):
+        evaluate_retrieval(encoder, source, protocol=PROTOCOLS["joint"])
+    with pytest.raises(ConfigError, match="other images"):
+        evaluate_retrieval(encoder, source, views=ViewSet([("0.png", None)], source.root.joinpath, encoder.fit))
