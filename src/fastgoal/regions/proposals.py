@@ -24,6 +24,7 @@ Map = npt.NDArray[np.float32]
 Corners = tuple[int, int, int, int]
 
 _LEVELS = (2.0, 3.0, 4.5, 6.5, 10.0)  # heights of the cuts, in standard deviations of the ground
+_MARGIN_4 = 0.75 * np.array([-1, -1, 1, 1])  # small pixels: edges are half ground, and a crop should not cut its thing
 _CEILING = 12.0  # beyond this, more contrast says nothing more about being an object
 _NOISE = 3.0  # grey levels: no ground is taken to be smoother than this
 _KEEP, _ROUNDS = 0.7, 3  # share of pixels taken as ground, rounds of the robust fit
@@ -46,7 +47,7 @@ class ProposalRegions:
         *,
         min_area: float = 0.003,
         max_area: float = 0.5,
-        nms_iou: float = 0.6,
+        nms_iou: float = 0.7,
         max_regions: int = 12,
         side: int = 128,
     ) -> None:
@@ -63,7 +64,7 @@ class ProposalRegions:
         contrast_HW = np.minimum(distance_HW / _CEILING, 1)
         found = [piece for mask in _masks(distance_HW) for piece in _pieces(mask, contrast_HW, self.limits)]
         scale_4 = np.tile([image.width / width, image.height / height], 2)
-        boxes_N4 = np.array([box for box, _ in found]).reshape(-1, 4) * scale_4
+        boxes_N4 = (np.array([box for box, _ in found]).reshape(-1, 4) + _MARGIN_4) * scale_4
         scores_N = np.array([score for _, score in found])
         kept = select(boxes_N4, scores_N, image.width, image.height, self.limits)
         return [Region(box=box, source="proposal", score=float(scores_N[index])) for box, index in kept]
