@@ -16,7 +16,7 @@ GLOSSARY = {
     "R@k": "share of queries whose right answer is among the first k, in percent.",
     "mAP@10": "mean over queries of the precisions at the right answers in the first ten, per right answer there is.",
     "Joint": "the gallery holds every image and its best region; both the whole and the part of the right image count.",
-    "Patch localisation": "top-k: share of sentences whose box holds the centre of one of their k most similar patches.",
+    "Patch localisation": "top-k: share of sentences whose box holds the centre of one of the k most similar patches.",
     "95 % interval": "where the figure falls in 95 of 100 redraws of the test images; paired: both models together.",
     "Clear": "said of a difference only when its whole paired interval lies on one side of zero.",
     "Local pair": "one sentence of the caption with the one region of the image that fits it best.",
