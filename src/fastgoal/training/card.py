@@ -1,0 +1,83 @@
+"""The model card that goes with trained weights: what they are, how they were made, how to use them.
+
+Generated from the run, so that it cannot say anything else than what was done.
+"""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import transformers
+
+from fastgoal.training.config import TrainConfig
+
+_USAGE = """\
+```python
+from transformers import CLIPModel, CLIPProcessor
+
+model = CLIPModel.from_pretrained("FOLDER")
+processor = CLIPProcessor.from_pretrained("FOLDER")
+```"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card says. `validation` is the mean R@1 of both directions in percent at `step`, None if nothing was
+    held out.
+    """
+
+    base: str
+    samples: int
+    unpaired: int
+    text_limit: int
+    image_size: int
+    step: int
+    validation: float | None
+    start: float | None = None
+
+
+def model_card(facts: CardFacts, config: TrainConfig) -> str:
+    """README.md of a model folder, with the hub's front matter."""
+    weights = config.weights
+    base = Path(facts.base).name or "a CLIP model"
+    return f"""---
+library_name: transformers
+pipeline_tag: zero-shot-image-classification
+tags: [clip, image-text-retrieval, long-captions, fastgoal]
+---
+
+# {base}, fine-tuned for long captions
+
+A CLIP dual encoder trained with method `{config.method}`, after GOAL (arXiv 2503.17782) and FAST-GOAL (arXiv
+2605.26615). Loss weights: global {weights.global_:g}, local {weights.local:g}, token similarity {weights.tsl:g}.
+
+| | |
+|---|---|
+| starting weights | {base} |
+| training samples | {facts.samples:,} ({facts.unpaired:,} without a local pair) |
+| text limit | {facts.text_limit} tokens |
+| image input | {facts.image_size} x {facts.image_size} pixels |
+| weights of step | {facts.step:,} |
+| validation R@1 | {_validation(facts)} |
+| batch, learning rate | {config.batch_size}, {config.learning_rate:g} ({config.schedule}) |
+| weight decay, seed | {config.weight_decay:g}, {config.seed} |
+| versions | fastgoal {version("fastgoal")}, torch {torch.__version__}, transformers {transformers.__version__} |
+
+## Use
+It is a plain transformers folder; nothing of fastgoal is needed to load it.
+
+{_USAGE}
+
+## Limits
+It was tuned on captions and images like those of its training data; what it does elsewhere was not measured. The
+validation figure chose the weights and is therefore a little optimistic: measure on samples that were never looked at.
+Captions are read up to the text limit and cut there. The licence and the limits of the starting weights apply.
+"""
+
+
+def _validation(facts: CardFacts) -> str:
+    if facts.validation is None:
+        return "not measured (no validation samples)"
+    before = "" if facts.start is None else f" (before training: {facts.start:.2f})"
+    return f"{facts.validation:.2f} %{before}, mean of text-to-image and image-to-text"

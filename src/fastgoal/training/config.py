@@ -1,0 +1,218 @@
+"""The settings of a training run: one frozen dataclass, checked when it is built.
+
+The defaults of `goal` are the papers' (batch 16, ten epochs, AdamW at 5e-6 falling to 0 along a cosine, weight decay
+0.05, seed 1337, 248 tokens). The four methods of the ablation are settings of the loss weights, not code paths:
+
+    method   global  local  tsl
+    global   1       0      0
+    local    0       1      0
+    no-tsl   1       0.5    0
+    goal     1       0.5    1
+"""
+
+import difflib
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from fastgoal.errors import ConfigError
+from fastgoal.losses import METHODS, LossWeights
+
+Method = Literal["global", "local", "no-tsl", "goal"]
+
+MINIMA: dict[str, float] = {
+    "global_weight": 0,
+    "local_weight": 0,
+    "tsl_weight": 0,
+    "epochs": 1,
+    "max_steps": 1,
+    "batch_size": 2,
+    "accumulate": 1,
+    "weight_decay": 0,
+    "warmup_steps": 0,
+    "seed": 0,
+    "text_tokens": 8,
+    "eval_every": 1,
+    "patience": 1,
+    "save_every": 1,
+    "keep_checkpoints": 1,
+    "log_every": 1,
+    "num_workers": 0,
+    "view_cache_mb": 0,
+}
+ABOVE_ZERO = ("learning_rate", "clip_norm")
+WITHOUT_EFFECT = ("log_every", "num_workers", "view_cache_mb", "keep_checkpoints", "save_every", "log_to")
+"""Fields that may change between a run and its continuation: the weights do not depend on them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What is trained, for how long, and how it is watched. Units are in the names or below.
+
+    method: the named loss weights; `global_weight`, `local_weight`, `tsl_weight` replace one of them each.
+    tsl_target: `diagonal` compares each pooled feature with its own local embedding (the released code), `matrix` all
+        with all against ones on the diagonal (the papers' Eq. 14 as printed).
+    tsl_stop_gradient: no gradient into the local side of the token similarity loss.
+    patch_rule: which patches belong to a region (see `geometry.patch_weights`).
+    epochs: passes over the samples; max_steps: stop after so many optimiser steps instead.
+    batch_size: samples that are negatives of each other.
+    accumulate: average the gradient over so many batches before a step. That saves memory but is NOT a larger
+        contrastive batch: samples are only compared within their own batch.
+    learning_rate: the peak, reached after warmup_steps; then `schedule` takes it to 0 (`constant` keeps it).
+    clip_norm: clip the gradient to this norm (None: no clipping, as in the papers' code).
+    seed: keys the order of the samples, together with the epoch and their ids.
+    text_tokens: the text limit, to which the model is stretched or cut (None: as the model is).
+    eval_every: validate every so many steps (None: after each epoch).
+    patience: stop after so many validations without a new best (None: never).
+    save_every: checkpoint every so many steps (None: after each epoch); the newest keep_checkpoints stay.
+    precision: `auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always.
+    num_workers: processes that decode and tokenise (0: this one). view_cache_mb: MiB for decoded views.
+    log_every: steps per line of history.jsonl. log_to: transformers' logging integrations, such as `tensorboard`.
+    """
+
+    method: Method = "goal"
+    global_weight: float | None = None
+    local_weight: float | None = None
+    tsl_weight: float | None = None
+    tsl_target: Literal["diagonal", "matrix"] = "diagonal"
+    tsl_stop_gradient: bool = False
+    patch_rule: Literal["overlap", "inside", "area"] = "overlap"
+    epochs: int = 10
+    max_steps: int | None = None
+    batch_size: int = 16
+    accumulate: int = 1
+    learning_rate: float = 5e-6
+    weight_decay: float = 0.05
+    warmup_steps: int = 0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    clip_norm: float | None = None
+    seed: int = 1337
+    text_tokens: int | None = 248
+    eval_every: int | None = None
+    patience: int | None = None
+    save_every: int | None = None
+    keep_checkpoints: int = 2
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    num_workers: int = 0
+    view_cache_mb: int = 512
+    log_every: int = 10
+    log_to: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, kind in _field_types().items():
+            object.__setattr__(self, name, _typed(getattr(self, name), kind, name))
+        for name, low in MINIMA.items():
+            _check(name, getattr(self, name), lambda value, low=low: value >= low, f"at least {low:g}")
+        for name in ABOVE_ZERO:
+            _check(name, getattr(self, name), lambda value: value > 0, "greater than 0")
+        _ = self.weights  # refuses weights that are all 0
+
+    @property
+    def weights(self) -> LossWeights:
+        """The method's loss weights with the replaced ones in place."""
+        named = METHODS[self.method]
+        return LossWeights(
+            global_=named.global_ if self.global_weight is None else self.global_weight,
+            local=named.local if self.local_weight is None else self.local_weight,
+            tsl=named.tsl if self.tsl_weight is None else self.tsl_weight,
+        )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The settings as plain values (what `from_mapping` takes)."""
+        return {**asdict(self), "log_to": list(self.log_to)}
+
+    def trajectory(self) -> dict[str, Any]:
+        """The settings that the final weights depend on."""
+        return {name: value for name, value in self.to_mapping().items() if name not in WITHOUT_EFFECT}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, where: object = None) -> Self:
+        """Settings by name, as YAML or JSON gives them.
+
+        Raises:
+            ConfigError: an unknown name (with the nearest known one), a wrong type, or a value out of range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                mend = f"Did you mean {near[0]!r}?" if near else f"Known settings: {', '.join(known)}."
+                raise ConfigError(f"unknown setting {name!r}", where=where, mend=mend)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            place = ": ".join(str(part) for part in (where, error.where) if part is not None)
+            raise ConfigError(error.what, where=place or None, mend=error.mend) from None
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> Self:
+        """Settings from a YAML file of `name: value` lines.
+
+        Raises:
+            ConfigError: a file that is missing or not YAML, and whatever `from_mapping` refuses.
+        """
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError("cannot read the settings", where=path, mend=f"{error.strerror}.") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            what = f"not a YAML file ({' '.join(str(error).split())})"
+            raise ConfigError(what, where=path, mend="Write one `name: value` per line.") from None
+        if not isinstance(values, Mapping | None):
+            raise ConfigError("not a list of settings", where=path, mend="Write one `name: value` per line.")
+        return cls.from_mapping(values or {}, where=path)
+
+
+def _field_types() -> dict[str, Any]:
+    return get_type_hints(TrainConfig)
+
+
+def _check(name: str, value: Any, holds: Any, rule: str) -> None:
+    if value is not None and not (holds(value) and math.isfinite(value)):
+        raise ConfigError(f"{value} is out of range", where=name, mend=f"Set {name} to a number {rule}.")
+
+
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    """`value` as the field's type; the only conversions are exact ones (an int for a float, a list for a tuple)."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if value is None and types.NoneType in options:
+        return None
+    option = options[0]
+    if get_origin(option) is Literal:
+        if value in get_args(option):
+            return value
+        choices = [str(choice) for choice in get_args(option)]
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        mend = (f"Did you mean {near[0]!r}? " if near else "") + f"Choose from: {', '.join(choices)}."
+        raise ConfigError(f"{value!r} is not a choice", where=name, mend=mend)
+    return _plain(value, option, name)
+
+
+def _plain(value: Any, kind: Any, name: str) -> Any:
+    if get_origin(kind) is tuple:
+        if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+            return tuple(value)
+        raise ConfigError(f"{value!r} is not a list of names", where=name, mend=f"Write {name}: [name, ...].")
+    if kind is float:
+        number = _number(value)
+        if number is not None:
+            return number
+    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
+    raise ConfigError(f"{value!r} is {type(value).__name__}, not {wanted}", where=name, mend=f"Set {name} to {wanted}.")
+
+
+def _number(value: Any) -> float | None:
+    """A float; also from text, because YAML 1.1 reads `5e-6` (without a point) as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None

@@ -1,0 +1,82 @@
+"""Which samples go together, epoch by epoch.
+
+The order of an epoch is a sort by a hash of (seed, epoch, id), so it depends on nothing else: not on workers, not on
+the order of the table, not on what was drawn before. Batches are cut from it so that no image comes twice in one.
+
+Shapes: N samples.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+Keys = npt.NDArray[np.uint64]
+LOOK_AHEAD = 8
+"""Batches' worth of samples that may wait for a place among other images."""
+
+
+def hash_keys(texts: Iterable[str]) -> Keys:
+    """64 bits of BLAKE2b of each text."""
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of positions for one epoch after another; `set_epoch` says which.
+
+    A last batch of a single sample is dropped (it has no negatives); shorter ones are kept.
+    """
+
+    def __init__(self, id_N: Keys, image_N: Keys, *, batch_size: int, seed: int) -> None:
+        self._id_N, self._image_N = id_N, image_N
+        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self._id_N), self._batch_size)
+        return full + (rest > 1)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order_N = epoch_order(self._id_N, self._seed, self._epoch)
+        return iter(spread_twins(order_N, self._image_N, self._batch_size)[: len(self)])
+
+
+def epoch_order(id_N: Keys, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Positions 0..N-1 in the order of an epoch: sorted by a hash of (seed, epoch, id)."""
+    salt = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
+    return np.argsort(_mixed(id_N ^ np.frombuffer(salt, dtype="<u8").astype(np.uint64)), kind="stable")
+
+
+def _mixed(x_N: Keys) -> Keys:
+    """The finaliser of SplitMix64: every bit of the input changes half of the output's."""
+    x_N = (x_N ^ (x_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x_N = (x_N ^ (x_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x_N ^ (x_N >> np.uint64(31))
+
+
+def spread_twins(order_N: npt.NDArray[np.int64], image_N: Keys, batch_size: int) -> list[list[int]]:
+    """Cut an order into batches that hold no image twice, as long as other samples are near enough to take the place.
+
+    A sample whose image is already in the batch waits for the next; after `LOOK_AHEAD` batches' worth of waiting
+    samples, or at the end of the epoch, the batch is filled with those that wait.
+    """
+    coming, batches = deque(order_N.tolist()), []
+    while coming:
+        batch: list[int] = []
+        waiting: list[int] = []
+        seen: set[int] = set()
+        while coming and len(batch) < batch_size and len(waiting) < LOOK_AHEAD * batch_size:
+            position = coming.popleft()
+            image = int(image_N[position])
+            (waiting if image in seen else batch).append(position)
+            seen.add(image)
+        missing = batch_size - len(batch)
+        batches.append(batch + waiting[:missing])
+        coming.extendleft(reversed(waiting[missing:]))
+    return batches

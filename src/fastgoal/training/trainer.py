@@ -1,0 +1,193 @@
+"""Train a dual encoder on a pairs table.
+
+`train` puts the parts together: a run folder, a data set, a collator, an objective and transformers' Trainer around
+them (`loop`). What comes out is a plain transformers folder with the best weights, a history, and a report.
+Interrupted runs continue from their newest complete checkpoint; on one CPU thread the final weights are those of the
+uninterrupted run, bit for bit.
+"""
+
+import os
+import resource
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.utils import logging as log
+
+from fastgoal.errors import ConfigError
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsTable
+from fastgoal.training.batches import Collator, PairsDataset, Views
+from fastgoal.training.checkpoints import step_of
+from fastgoal.training.config import TrainConfig
+from fastgoal.training.loop import Loop
+from fastgoal.training.progress import Progress
+from fastgoal.training.run_folder import RunFolder, read_json, write_json
+from fastgoal.training.validation import RetrievalValidation, Validate
+
+TERMS = ("loss", "global", "local", "tsl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainReport:
+    """The `train` result.
+
+    samples_per_second: of this session, validation and saving excluded. loss: per term, `first` (step 1) and `last`
+    (mean of the last `log_every` steps); terms unweighted, `loss` their weighted sum. seconds: spent on training,
+    resumed sessions added up. peak_memory_mib: on the GPU, or of the process. validation: score per step, if anything
+    was held out. unpaired, hidden_sentences, hidden_regions: the share of samples seen in this session that had no
+    local pair, and whose sentence lay beyond the text limit or whose region was cropped away, so that they added
+    nothing to that half of the token similarity loss.
+    """
+
+    method: str
+    steps: int
+    samples: int
+    samples_per_second: float
+    loss: Mapping[str, Mapping[str, float]]
+    seconds: float
+    peak_memory_mib: float
+    best_step: int
+    validation: Mapping[str, float]
+    unpaired: float
+    hidden_sentences: float
+    hidden_regions: float
+    config: Mapping[str, Any]
+
+
+def train(
+    table: PairsTable,
+    encoder: DualEncoder,
+    out: str | Path,
+    config: TrainConfig | None = None,
+    *,
+    val: PairsTable | Validate | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainReport:
+    """Train `encoder` in place, on the device it is on; it ends with the best weights (the last ones without `val`).
+
+    Args:
+        table: samples with their local pairs.
+        out: the run's folder (see `RunFolder`).
+        val: held-out pairs, scored by retrieval, or any function of the encoder where higher is better.
+        resume: continue the run in `out`, or start it if there is none; a finished run is only read.
+        progress: show rate, loss and time left on standard error.
+
+    Raises:
+        ConfigError: settings that cannot work together, a folder that holds another run, more than one process.
+        DataError: fewer than two usable samples, or an image that cannot be read any more.
+        FastgoalError: the loss became infinite or not a number.
+    """
+    config = config or TrainConfig()
+    _refuse_many_processes()
+    if config.text_tokens is not None and config.text_tokens != encoder.text_limit:
+        encoder.set_text_limit(config.text_tokens)
+    dataset = PairsDataset(table, paired_only=config.weights.global_ == 0)
+    identity = {**config.trajectory(), "data": dataset.fingerprint, "starting weights": encoder.fingerprint}
+    folder = RunFolder(out, identity, resume=resume)
+    with _quiet_transformers():
+        if (done := read_json(folder.report)) is not None:
+            _load_best(encoder, folder)
+            return TrainReport(**done)
+        checkpoint = folder.checkpoint()
+        folder.cut(None if checkpoint is None else step_of(checkpoint))
+        loop = _loop(table, encoder, dataset, config, folder, val)
+        loop.args.eval_on_start = loop.validate is not None and checkpoint is None
+        _run(loop, checkpoint, Progress(config.method) if progress else None)
+    report = _report(loop)
+    write_json(folder.report, asdict(report))
+    return report
+
+
+def _refuse_many_processes() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        what = "training on several processes is not supported yet: each would contrast its own samples only"
+        raise ConfigError(what, where="WORLD_SIZE", mend="Start it without torchrun or accelerate launch.")
+
+
+def _loop(
+    table: PairsTable,
+    encoder: DualEncoder,
+    dataset: PairsDataset,
+    config: TrainConfig,
+    folder: RunFolder,
+    val: PairsTable | Validate | None,
+) -> Loop:
+    """Three quarters of the view cache are for training, the rest for validation; workers have a cache each."""
+    validation_mb = config.view_cache_mb // 4
+    budget = (config.view_cache_mb - validation_mb) * 2**20 // max(1, config.num_workers)
+    collator = Collator.of(encoder, Views(table.root, encoder.fit, budget), config.weights, config.patch_rule)
+    validate = RetrievalValidation.of(val, encoder, validation_mb) if isinstance(val, PairsTable) else val
+    return Loop(encoder, dataset, collator, config, folder, validate)
+
+
+def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None:
+    if progress is not None:
+        loop.add_callback(progress)
+    if loop.encoder.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    finally:
+        if progress is not None:
+            progress.close()
+    loop.clock(False)
+    loop.encoder.eval()
+    if loop.best is None:
+        loop.keep(None)
+    elif loop.best["step"] != loop.state.global_step:
+        _load_best(loop.encoder, loop.folder)
+
+
+def _load_best(encoder: DualEncoder, folder: RunFolder) -> None:
+    encoder.load_state_dict(DualEncoder.load(folder.model).state_dict())
+    encoder.eval()
+
+
+def _report(loop: Loop) -> TrainReport:
+    rows, tally = loop.folder.rows(), loop.tally
+    lines = [row for row in rows if "loss" in row]
+    terms = {name: {"first": lines[0][name], "last": lines[-1][name]} for name in TERMS if name in lines[0]}
+    seen, seconds = max(1, tally.seen), loop.seconds - loop.seconds_before
+    return TrainReport(
+        method=loop.config.method,
+        steps=loop.state.global_step,
+        samples=len(loop.train_dataset),
+        samples_per_second=round(tally.seen / seconds, 3) if seconds else 0.0,
+        loss=terms,
+        seconds=round(loop.seconds, 3),
+        peak_memory_mib=round(_peak_memory(loop.encoder.device), 1),
+        best_step=loop.best["step"] if loop.best else loop.state.global_step,
+        validation={str(row["step"]): row["retrieval"] for row in rows if "retrieval" in row},
+        unpaired=tally.unpaired / seen,
+        hidden_sentences=tally.hidden_sentences / seen,
+        hidden_regions=tally.hidden_regions / seen,
+        config=loop.config.to_mapping(),
+    )
+
+
+def _peak_memory(device: torch.device) -> float:
+    """MiB: allocated on the GPU, or resident in this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """No bars and warnings of transformers beside ours. The Trainer sets the level for good; both are put back."""
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()

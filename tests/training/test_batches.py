@@ -1,0 +1,168 @@
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from fastgoal.errors import DataError
+from fastgoal.losses import METHODS
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import LocalPair, PairsTable
+from fastgoal.regions.region import Region
+from fastgoal.training import batches
+from fastgoal.training.batches import Collator, PairsDataset, Views, first_visible
+
+WriteTable = Callable[..., PairsTable]
+MIB = 2**20
+
+
+def collator(encoder: DualEncoder, table: PairsTable, method: str = "goal", budget: int = 8 * MIB) -> Collator:
+    return Collator.of(encoder, Views(table.root, encoder.fit, budget), METHODS[method])
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images decoded so far."""
+    seen: list[str] = []
+    read = batches.read_image
+
+    def spy(path: Any, where: object = None) -> Image.Image:
+        seen.append(path.name)
+        return read(path, where)
+
+    monkeypatch.setattr(batches, "read_image", spy)
+    return seen
+
+
+def test_views_are_what_transformers_makes_of_the_image_and_of_its_crop(
+    write_table: WriteTable, encoder: DualEncoder
+) -> None:
+    table = write_table()
+    rows = [table[0], table[3], table[4]]  # the second has no pair
+    batch = collator(encoder, table)(rows)
+    processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    images = [Image.open(table.image_path(row)) for row in rows]
+    crops = [images[i].crop((4, 5, 21, 30)) for i in (0, 2)]
+    expected = processor(images + crops, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"]
+    np.testing.assert_array_equal(batch.views_NHWC.numpy(), expected.transpose(0, 2, 3, 1))
+    assert batch.rows_V.tolist() == [0, 2]
+
+
+def test_each_image_is_decoded_once_for_both_views_and_then_never_again(
+    write_table: WriteTable, encoder: DualEncoder, decoded: list[str]
+) -> None:
+    table = write_table()
+    rows = [table[i] for i in range(5)]
+    collate = collator(encoder, table)
+    first = collate(rows)
+    assert sorted(decoded) == [f"{i}.png" for i in range(5)]
+    assert torch.equal(collate(rows).views_NHWC, first.views_NHWC)
+    assert len(decoded) == 5
+
+
+def test_the_cache_stays_within_its_budget(write_table: WriteTable, encoder: DualEncoder, decoded: list[str]) -> None:
+    table, view = write_table(), 32 * 32 * 3
+    collate = collator(encoder, table, "global", budget=2 * view + view // 2)
+    for _ in range(2):
+        collate([table[i] for i in range(4)])
+    assert len(decoded) == 4 + 2
+    assert sum(kept.nbytes for kept in collate.views._kept.values()) == 2 * view
+
+
+@pytest.mark.parametrize(("method", "views"), [("global", 4), ("local", 3), ("no-tsl", 7), ("goal", 7)])
+def test_only_what_the_method_needs_is_prepared(
+    write_table: WriteTable, encoder: DualEncoder, method: str, views: int
+) -> None:
+    table = write_table()
+    batch = collator(encoder, table, method)([table[i] for i in (0, 1, 2, 3)])
+    assert len(batch.views_NHWC) == views
+    assert (batch.captions is not None) == (method != "local")
+    assert (batch.sentences is not None) == (method != "global")
+
+
+def test_the_best_visible_pair_is_taken(write_table: WriteTable) -> None:
+    row = write_table()[0]
+    assert first_visible(row, len(row.caption)) == row.pairs[0]  # its sentence is the last one
+    assert first_visible(row, row.sentences[2][0]) == row.pairs[1]
+    assert first_visible(row, 0) == row.pairs[0]
+    assert first_visible(replace(row, pairs=()), 10) is None
+
+
+def test_a_sentence_beyond_the_text_limit_is_passed_over_or_counted(
+    write_table: WriteTable, encoder: DualEncoder
+) -> None:
+    table = write_table()
+    row = table[0]
+    alone = replace(row, pairs=row.pairs[:1])
+    encoder.set_text_limit(12)
+    batch = collator(encoder, table)([row, alone])
+    assert batch.captions is not None
+    assert batch.captions.truncated_B.all()
+    assert batch.hidden_sentences == 1
+    assert batch.token_weights_BT.sum(dim=1)[1] == 0
+    chosen = batch.token_weights_BT[0].bool().numpy()
+    start, end = row.sentences[0]
+    spans = batch.captions.offsets_BT2[0][chosen]
+    assert spans[:, 0].min() == start
+    assert all(start <= span[0] < span[1] <= end for span in spans)
+
+
+def test_a_region_that_the_crop_cuts_away_is_counted(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    row = table[3]  # 64 x 32: the central square is x 16..48
+    cut = replace(
+        row,
+        regions=(Region(box=(0.0, 0.0, 10.0, 32.0), source="given"),),
+        pairs=(LocalPair(sentence=0, region=0, similarity=1.0),),
+    )
+    batch = collator(encoder, table)([cut, table[0]])
+    assert batch.hidden_regions == 1
+    assert batch.patch_weights_BP.sum(dim=1).tolist()[0] == 0
+    assert batch.patch_weights_BP.sum(dim=1)[1] > 0
+
+
+def test_twins_and_equal_texts_are_no_negatives(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    first, other, twin = table[0], table[1], table[10]
+    echo = replace(table[2], caption=first.caption, sentences=first.sentences)
+    batch = collator(encoder, table)([first, other, twin, echo])
+    expected = torch.zeros(4, 4, dtype=torch.bool)
+    expected[0, 2] = expected[2, 0] = True  # one image
+    expected[0, 3] = expected[3, 0] = True  # one caption, so one sentence too
+    assert batch.same_BB is not None
+    assert batch.same_VV is not None
+    assert torch.equal(batch.same_BB, expected)
+    assert torch.equal(batch.same_VV, expected)
+    assert collator(encoder, table)([first, other]).same_BB is None
+
+
+def test_unusable_rows_are_left_out(write_table: WriteTable) -> None:
+    table = write_table()
+    rows = [replace(table[0], skip="broken image"), *[table[i] for i in range(1, 6)]]
+    skipping = write_table(rows, name="skipping")
+    assert [row.id for row in map(PairsDataset(skipping).__getitem__, range(5))] == ["s1", "s2", "s3", "s4", "s5"]
+    assert PairsDataset(skipping).unpaired == 1
+    assert len(PairsDataset(skipping, paired_only=True)) == 4
+    with pytest.raises(DataError, match="1 of 1 samples"):
+        PairsDataset(write_table([table[1]], name="one"))
+
+
+def test_worker_processes_can_have_data_set_and_collator(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    dataset, collate = PairsDataset(table), collator(encoder, table)
+    rows = [dataset[i] for i in range(4)]  # opens the shard
+    sent_dataset, sent_collate = pickle.loads(pickle.dumps((dataset, collate)))
+    assert [sent_dataset[i] for i in range(4)] == rows
+    assert torch.equal(sent_collate(rows).views_NHWC, collate(rows).views_NHWC)
+
+
+def test_a_lost_image_names_its_sample(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    table.image_path(table[2]).unlink()
+    with pytest.raises(DataError, match="'s2'"):
+        collator(encoder, table)([table[1], table[2]])
