@@ -70,8 +70,15 @@ def table(source, tmp_path_factory):
                     height=height,
                     caption=sample.caption,
                     sentences=((0, max(cut - 1, 0)), (cut, len(sample.caption))),
-                    regions=(Region(box=(0.0, 0.0, width // 2, height // 2), source="fixed"),) * local,
-                    pairs=(LocalPair(sentence=1, region=0, similarity=0.3),) * local,
+                    regions=(
+                        Region(box=(0.0, 0.0, width // 2, height // 2), source="fixed"),
+                        Region(box=(5.0, 5.0, width, height), source="fixed"),
+                    ),
+                    pairs=(
+                        LocalPair(sentence=1, region=0, similarity=0.3),
+                        LocalPair(sentence=0, region=1, similarity=0.2),
+                    )
+                    * local,
                 )
             )
     return PairsTable.open(folder)

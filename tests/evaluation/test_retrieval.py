@@ -9,9 +9,11 @@ from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
 from fastgoal.errors import ConfigError, DataError
+from fastgoal.evaluation.metrics import bootstrap_ci
 from fastgoal.evaluation.protocols import PROTOCOLS
 from fastgoal.evaluation.retrieval import evaluate_retrieval
 from fastgoal.evaluation.views import ViewSet
+from fastgoal.models.dual_encoder import DualEncoder
 
 SMALL = replace(PROTOCOLS["short-retrieval"], name="small", ks=(1, 2, 4))
 
@@ -52,9 +54,15 @@ def test_what_stands_beside_the_figures(encoder, source):
             assert 0 <= low <= getattr(result, way)[key] <= high <= 100
 
 
-def test_the_text_limit_is_seen(small_clip_folder, source):
-    from fastgoal.models.dual_encoder import DualEncoder
+def test_intervals_resample_images_not_captions(encoder, source):
+    result = evaluate_retrieval(encoder, source, protocol=SMALL, seed=3)
+    values_QM = np.stack([result.queries["t2i"].values[f"R@{k}"] for k in SMALL.ks], 1)
+    ends_M2 = bootstrap_ci(values_QM, [sample.image for sample in source], seed=3)
+    assert list(result.ci95["t2i"].values()) == [pytest.approx(100 * ends) for ends in ends_M2]
+    assert not np.allclose(ends_M2, bootstrap_ci(values_QM, [sample.id for sample in source], seed=3))
 
+
+def test_the_text_limit_is_seen(small_clip_folder, source):
     short = DualEncoder.load(small_clip_folder, text_tokens=24)
     result = evaluate_retrieval(short, source, protocol=SMALL)
     own = [len(short.tokenizer(sample.caption).input_ids) > 24 for sample in source]
