@@ -238,7 +238,7 @@ def test_the_text_limit_is_stretched_as_asked(write_table: WriteTable, encoder: 
 
 def test_validation_counts_several_captions_of_an_image(write_table: WriteTable, encoder: DualEncoder) -> None:
     table = write_table()
-    value = RetrievalValidation.of(table, encoder, 1)(encoder)
+    value = RetrievalValidation.of(table, encoder, 2**20)(encoder)
     rows = list(table)
     collate = Collator.of(encoder, Views(table.root, encoder.fit, 0), METHODS["global"])
     with torch.no_grad():

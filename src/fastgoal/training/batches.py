@@ -10,7 +10,6 @@ Shapes: N samples, B samples of a batch, V of them with a local pair, P patches,
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,10 @@ from fastgoal.errors import DataError
 from fastgoal.geometry import Box, ImageFit, PatchRule, patch_weights
 from fastgoal.losses import LossWeights
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.models.tokens import TextBatch, token_weights, tokenize
+from fastgoal.models.tokens import TextBatch, token_weights
 from fastgoal.pairs import LocalPair, PairsRow, PairsTable
 from fastgoal.training.order import hash_keys
+from fastgoal.training.texts import Texts
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -144,11 +144,18 @@ class Collator:
 
     @classmethod
     def of(
-        cls, encoder: DualEncoder, views: Views, weights: LossWeights, patch_rule: PatchRule = "overlap"
+        cls,
+        encoder: DualEncoder,
+        views: Views,
+        weights: LossWeights,
+        *,
+        patch_rule: PatchRule = "overlap",
+        text_budget: int = 0,
     ) -> "Collator":
-        read: Any = partial(tokenize, encoder.tokenizer, limit=encoder.text_limit)
+        """Everything about the model that collating needs. text_budget: bytes for tokenised texts."""
+        texts = Texts(encoder.tokenizer, encoder.text_limit, text_budget)
         return cls(
-            tokenize=read, views=views, fit=encoder.fit, grid=encoder.grid, weights=weights, patch_rule=patch_rule
+            tokenize=texts, views=views, fit=encoder.fit, grid=encoder.grid, weights=weights, patch_rule=patch_rule
         )
 
     def __call__(self, rows: Sequence[PairsRow]) -> Batch:

@@ -71,7 +71,7 @@ class TrainConfig:
     patience: stop after so many validations without a new best (None: never).
     save_every: checkpoint every so many steps (None: after each epoch); the newest keep_checkpoints stay.
     precision: `auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always.
-    num_workers: processes that decode and tokenise (0: this one). view_cache_mb: MiB for decoded views.
+    num_workers: processes that decode and tokenise (0: this one). view_cache_mb: MiB for decoded views and tokens.
     log_every: steps per line of history.jsonl. log_to: transformers' logging integrations, such as `tensorboard`.
     """
 

@@ -118,11 +118,12 @@ def _loop(
     folder: RunFolder,
     val: PairsTable | Validate | None,
 ) -> Loop:
-    """Three quarters of the view cache are for training, the rest for validation; workers have a cache each."""
-    validation_mb = config.view_cache_mb // 4
-    budget = (config.view_cache_mb - validation_mb) * 2**20 // max(1, config.num_workers)
-    collator = Collator.of(encoder, Views(table.root, encoder.fit, budget), config.weights, config.patch_rule)
-    validate = RetrievalValidation.of(val, encoder, validation_mb) if isinstance(val, PairsTable) else val
+    """Of the cache, 11/16 are for views, 1/16 for tokens, a quarter for validation; workers share the first two."""
+    share = config.view_cache_mb * 2**20 // 16
+    own = share // max(1, config.num_workers)
+    views = Views(table.root, encoder.fit, 11 * own)
+    collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, text_budget=own)
+    validate = RetrievalValidation.of(val, encoder, 4 * share) if isinstance(val, PairsTable) else val
     return Loop(encoder, dataset, collator, config, folder, validate)
 
 
