@@ -1,4 +1,5 @@
-"""The direction of the flow: a module imports only from what stands upstream of it, and the command line starts light."""
+"""The direction of the flow: a module imports only from what stands upstream of it, and the command line starts
+light."""
 
 import ast
 import subprocess

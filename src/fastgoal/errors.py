@@ -1,7 +1,7 @@
 """What can go wrong for a user: what is wrong, where, and how to mend it.
 
-Every error that bad input can cause is a `FastgoalError`; the command line prints it as one line and exits with code 2. A
-traceback therefore always means a defect of ours.
+Every error that bad input can cause is a `FastgoalError`; the command line prints it as one line and exits with code
+2. A traceback therefore always means a defect of ours.
 """
 
 

@@ -55,7 +55,8 @@ class MatchSettings:
     """How to match.
 
     rule: `flism` (FAST-GOAL) chooses among the regions; `lism` (GOAL) has the whole image as one more candidate, and a
-        sample whose best pair is with the whole image gets none.
+        sample whose best pair is with the whole image gets none; `true` chooses among the sentences and boxes that the
+        data says belong together, an upper bound for any matcher.
     language: of the captions, for cutting sentences (ISO 639).
     batch: crops or sentences per forward pass; None: 32 on a CPU, where small batches stay in its cache, else 256.
     images: images that the proposer sees at once.
@@ -64,7 +65,7 @@ class MatchSettings:
     overwrite: drop a table that is already in the folder.
     """
 
-    rule: Literal["flism", "lism"] = "flism"
+    rule: Literal["flism", "lism", "true"] = "flism"
     language: str = "en"
     batch: int | None = None
     images: int = 16
@@ -73,8 +74,8 @@ class MatchSettings:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.rule not in ("flism", "lism"):
-            raise ConfigError(f"unknown rule {self.rule!r}", where="rule", mend="Use flism or lism.")
+        if self.rule not in ("flism", "lism", "true"):
+            raise ConfigError(f"unknown rule {self.rule!r}", where="rule", mend="Use flism, lism or true.")
         for name, least in {"batch": 1, "images": 1, "workers": 0, "shard_rows": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -221,7 +222,7 @@ def match_samples(
     texts_ND, _ = embed_texts(encoder, texts, batch=batch)
     per_sample = _cut(texts_ND, [len(own) for own in spans])
     return [
-        _row(sample, own, *seen[_picture(sample)], texts_SD)
+        _row(sample, own, *seen[_picture(sample)], texts_SD, settings.rule)
         for sample, own, texts_SD in zip(samples, spans, per_sample, strict=True)
     ]
 
@@ -302,7 +303,9 @@ def _cut(rows_ND: Floats, sizes: Sequence[int]) -> list[Floats]:
     return np.split(rows_ND, np.cumsum(sizes)[:-1]) if sizes else []
 
 
-def _row(sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Floats, texts_SD: Floats) -> PairsRow:
+def _row(
+    sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Floats, texts_SD: Floats, rule: str
+) -> PairsRow:
     sim_SC = texts_SD @ crops_CD.T
     if not np.isfinite(sim_SC).all():
         mend = "Check the matcher's weights."
@@ -315,9 +318,30 @@ def _row(sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Float
         caption=sample.caption,
         sentences=tuple(sentences),
         regions=look.regions,
-        pairs=tuple(_without_whole(select_pairs(sim_SC), len(look.regions))),
+        pairs=tuple(_pairs(sim_SC, _known_SR(sample, sentences, look.regions) if rule == "true" else None, look)),
         skip=look.skip,
     )
+
+
+def _pairs(sim_SC: Floats, known_SR: Bools | None, look: _Look) -> list[LocalPair]:
+    """The pairs that the rule allows; `known_SR` says which are the truth, where only they are allowed."""
+    if known_SR is None:
+        return _without_whole(select_pairs(sim_SC), len(look.regions))
+    kept = np.flatnonzero(known_SR.any(axis=1))
+    pairs = select_pairs(np.where(known_SR, sim_SC, -np.inf)[kept])
+    return [replace(pair, sentence=int(kept[pair.sentence])) for pair in pairs]
+
+
+def _known_SR(sample: Sample, sentences: Sequence[Span], regions: Sequence[Region]) -> Bools:
+    """Which sentences speak of which regions, as the given boxes and their spans say; a box is its nearest region."""
+    known_SR = np.zeros((len(sentences), len(regions)), dtype=bool)
+    if regions and sample.regions:
+        boxes = [given.box for given in sample.regions], [region.box for region in regions]
+        for about_S, nearest in zip(
+            _about(sentences, sample.regions).T, iou_matrix(*boxes).argmax(axis=1), strict=True
+        ):
+            known_SR[:, nearest] |= about_S
+    return known_SR
 
 
 def _without_whole(pairs: list[LocalPair], whole: int) -> list[LocalPair]:
@@ -356,7 +380,7 @@ def _judge(known: Sequence[tuple[PairsRow, Sequence[GivenRegion]]]) -> dict[str,
     iou_RT = [iou_matrix([r.box for r in row.regions], [t.box for t in given]) for row, given in known]
     found = [row_RT.max(axis=0, initial=0) >= 0.5 for row_RT in iou_RT]
     judged = [
-        (row, _about(row, given), _right(row, given), row_RT >= 0.5)
+        (row, _about(row.sentences, given), _right(row, given), row_RT >= 0.5)
         for (row, given), row_RT in zip(known, iou_RT, strict=True)
         if row.pairs and any(t.span for t in given)
     ]
@@ -373,10 +397,10 @@ def _judge(known: Sequence[tuple[PairsRow, Sequence[GivenRegion]]]) -> dict[str,
     }
 
 
-def _about(row: PairsRow, given: Sequence[GivenRegion]) -> Bools:
+def _about(sentences: Sequence[Span], given: Sequence[GivenRegion]) -> Bools:
     """S x T: the sentence shares a character with what the true box is the truth of."""
     spans = [t.span or (0, 0) for t in given]
-    return np.array([[max(a, c) < min(b, d) for c, d in spans] for a, b in row.sentences], dtype=bool)
+    return np.array([[max(a, c) < min(b, d) for c, d in spans] for a, b in sentences], dtype=bool)
 
 
 def _right(row: PairsRow, given: Sequence[GivenRegion]) -> Bools:

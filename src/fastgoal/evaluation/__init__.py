@@ -1,0 +1,23 @@
+"""Evaluation under named protocols: retrieval, joint global-local retrieval, patch localisation; and comparisons."""
+
+from fastgoal.evaluation.joint import JointSet, evaluate_joint
+from fastgoal.evaluation.localisation import evaluate_localisation, located
+from fastgoal.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
+from fastgoal.evaluation.results import EvalResult, compare, mean_over_seeds
+from fastgoal.evaluation.retrieval import evaluate_retrieval
+from fastgoal.evaluation.views import ViewSet
+
+__all__ = [
+    "PROTOCOLS",
+    "EvalResult",
+    "JointSet",
+    "Protocol",
+    "ViewSet",
+    "compare",
+    "evaluate_joint",
+    "evaluate_localisation",
+    "evaluate_retrieval",
+    "located",
+    "mean_over_seeds",
+    "protocol_named",
+]

@@ -8,7 +8,7 @@ Shapes: Q queries.
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -191,6 +191,24 @@ def make_result(
         | {"python": platform.python_version()},
         queries=queries,
     )
+
+
+def mean_over_seeds(results: Sequence[EvalResult]) -> EvalResult:
+    """One result whose values per query are the means over several, for comparing methods rather than runs.
+
+    Raises:
+        DataError: the results did not answer the same queries.
+    """
+    first = results[0]
+    queries: dict[Direction, Queries] = {}
+    for way, own in first.queries.items():
+        others = [result.queries[way] for result in results]
+        if any(not np.array_equal(own.id_Q, other.id_Q) for other in others):
+            mend = "Evaluate every seed on the same data, in the same order."
+            raise DataError(f"the runs of '{first.model}' did not answer the same queries", mend=mend)
+        values = {name: np.mean([other.values[name] for other in others], axis=0) for name in own.values}
+        queries[way] = replace(own, values=values)
+    return replace(first, queries=queries)
 
 
 def compare(a: EvalResult, b: EvalResult, metric: str = "R@1", *, seed: int = 0) -> dict[str, Any]:

@@ -1,0 +1,18 @@
+"""Results as one page that opens offline, as Markdown, as JSON, and as a table for the terminal."""
+
+from fastgoal.report.input import DataFacts, Hit, PairExample, ReportInput, RetrievalExample, from_metrics
+from fastgoal.report.numbers import terminal_table
+from fastgoal.report.page import ReportFiles, metrics, render
+
+__all__ = [
+    "DataFacts",
+    "Hit",
+    "PairExample",
+    "ReportFiles",
+    "ReportInput",
+    "RetrievalExample",
+    "from_metrics",
+    "metrics",
+    "render",
+    "terminal_table",
+]

@@ -80,7 +80,7 @@ def draw_samples(config: ScenesConfig, split: str, count: int) -> Iterator[tuple
 def write_scenes(out: str | Path, config: ScenesConfig, *, progress: bool = True) -> dict[str, Any]:
     """Draw the splits into `out/train`, `out/val` and `out/test`: `captions.jsonl` and `images/`.
 
-    The captions file of a split is written last and in one piece, so a split that has one is complete.
+    `out/scenes.json` is written last, so a folder that has one with the same settings is complete and left as it is.
 
     Returns:
         The settings with the number of scenes per split.
@@ -90,13 +90,17 @@ def write_scenes(out: str | Path, config: ScenesConfig, *, progress: bool = True
     """
     out = Path(out)
     counts = {split: getattr(config, split) for split in SPLITS}
+    result = {"counts": counts, "settings": asdict(config) | {"objects": list(config.objects)}}
+    done = out / "scenes.json"
+    if done.exists() and json.loads(done.read_text()) == result:
+        return result
     try:
+        done.unlink(missing_ok=True)
         with tqdm(total=sum(counts.values()), desc="scenes", unit="scene", disable=not progress) as bar:
             for split, count in counts.items():
                 if count:
                     _write_split(out / split, draw_samples(config, split, count), bar)
-        result = {"counts": counts, "settings": asdict(config)}
-        (out / "scenes.json").write_text(json.dumps(result, indent=2) + "\n")
+        _replace(done, json.dumps(result, indent=2) + "\n")
     except OSError as error:
         raise DataError(
             f"cannot write here ({error.strerror or error})", where=out, mend="Choose another folder or make room."
@@ -118,6 +122,10 @@ def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], ba
             json.dumps({"id": sample.id, "image": sample.image, "caption": sample.caption, "regions": regions})
         )
         bar.update()
-    temporary = folder / "captions.jsonl.tmp"
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(folder / "captions.jsonl")
+    _replace(folder / "captions.jsonl", "\n".join(lines) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    aside = path.with_name(path.name + ".tmp")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

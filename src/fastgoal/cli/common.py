@@ -1,0 +1,48 @@
+"""What several commands share: options, the command as it was typed, results as JSON."""
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from fastgoal.errors import DataError
+
+Json = Annotated[Path | None, Parameter(name="--json", help="Write the result to this file as JSON.")]
+Device = Annotated[str, Parameter(help="Where the models run: cpu, cuda, cuda:1, mps.")]
+Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
+Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
+
+
+def typed() -> str:
+    """The command line as one would type it again."""
+    return shlex.join(["fastgoal", *sys.argv[1:]])
+
+
+def write_result(path: Path | None, result: Mapping[str, Any]) -> None:
+    """Write a result where `--json` says."""
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+def quiet_libraries() -> None:
+    """No bars and advice of transformers between ours."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """The `metrics.json` of a finished demo or run."""
+    path = run / "metrics.json"
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        mend = "Name the folder of a finished `fastgoal demo` or `fastgoal run`."
+        raise DataError(f"cannot be read ({error})", where=path, mend=mend) from None
+    return metrics

@@ -1,0 +1,74 @@
+"""`fastgoal match`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, write_result
+from fastgoal.data.samples import open_source
+from fastgoal.matching import MatchReport, MatchSettings
+from fastgoal.matching import match as match_pairs
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.regions import make_proposer
+
+
+def match(
+    data: Path,
+    /,
+    *,
+    out: Path,
+    regions: Literal["flism", "detector", "proposals", "fixed", "given"] = "flism",
+    detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
+    matcher: str = "tiny",
+    rule: Literal["flism", "lism", "true"] = "flism",
+    language: str = "en",
+    batch: int = 256,
+    limit: Limit = None,
+    root: Root = None,
+    device: Device = "cpu",
+    overwrite: bool = False,
+    json: Json = None,
+) -> None:
+    """Find which sentence of each caption says what about which region of its image.
+
+    Writes a pairs table (Parquet) with the sentences, the regions and the local pairs of every sample. Interrupted, the
+    same command continues. Images that cannot be read are skipped, counted and named.
+
+    Example: `fastgoal match scenes/train --out pairs --matcher tiny`
+
+    Args:
+        data: a folder of images with a `.txt` each, or a folder with `captions.jsonl`.
+        out: folder of the pairs table.
+        regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
+            five fixed boxes.
+        matcher: the CLIP that compares sentences with regions.
+        rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
+            pairs that came with the data.
+        language: of the captions, for cutting sentences.
+        batch: crops or sentences per forward pass.
+        overwrite: drop a table that is already there.
+    """
+    quiet_libraries()
+    source = open_source(data, root=root, limit=limit)
+    encoder = DualEncoder.load(matcher, device=device)
+    proposer = make_proposer(regions, detector=detector, device=device)
+    settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)
+    report = match_pairs(source, encoder, proposer, out, settings)
+    write_result(json, report.to_json())
+    print(describe(report))
+
+
+def describe(report: MatchReport) -> str:
+    """A report in a few lines."""
+    lines = [
+        f"{report.paired:,} of {report.samples:,} samples have a local pair; "
+        f"{report.regions_per_image:.1f} regions per image, {report.images_per_second:.1f} images/s."
+    ]
+    lines += [f"skipped {count}: {reason}" for reason, count in report.skipped.items()]
+    if report.pair_precision is not None:
+        lines.append(
+            f"pair precision {report.pair_precision:.1%} (chance {report.chance or 0:.1%}), "
+            f"proposal recall {report.proposal_recall or 0:.1%}, sources {dict(report.sources or {})}"
+        )
+    return "\n".join(lines)

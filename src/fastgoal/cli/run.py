@@ -1,0 +1,71 @@
+"""`fastgoal run`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, typed, write_result
+from fastgoal.report import metrics, terminal_table
+from fastgoal.run import RunSettings
+from fastgoal.run import run as carry_out
+
+
+def run(
+    data: Path,
+    /,
+    *,
+    model: str,
+    out: Path,
+    methods: Annotated[list[str] | None, Parameter(help="What to train (default: global and goal).")] = None,
+    regions: str = "flism",
+    detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
+    language: str = "en",
+    epochs: int = 10,
+    batch_size: int = 16,
+    learning_rate: float | None = None,
+    tokens: int = 248,
+    seed: int = 1337,
+    limit: Limit = None,
+    root: Root = None,
+    device: Device = "cpu",
+    json: Json = None,
+) -> None:
+    """The same on your data: split, match, train, evaluate, report.
+
+    The images are split 80/10/10 into training, validation and test sets. Interrupted, the same command continues.
+
+    Example: `fastgoal run photos --model tiny --out photos-run --epochs 3`
+
+    Args:
+        data: a folder of images with a `.txt` each, or a folder with `captions.jsonl`.
+        model: the model to start from; it also matches.
+        out: folder for everything.
+        regions: where candidate regions come from (see `fastgoal match --help`).
+        language: of the captions, for cutting sentences.
+        epochs: passes over the training set.
+        batch_size: samples that are negatives of each other.
+        learning_rate: default 5e-6, the papers'; 1e-4 for `tiny`.
+        tokens: the text limit that the model is stretched to.
+        seed: of the split and of the order.
+    """
+    quiet_libraries()
+    settings = RunSettings(
+        model=model,
+        methods=tuple(methods or ("global", "goal")),
+        regions=regions,
+        detector=detector,
+        language=language,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        text_tokens=tokens,
+        seed=seed,
+        limit=limit,
+        root=None if root is None else str(root),
+        device=device,
+    )
+    found, files = carry_out(data, out, settings, command=typed())
+    write_result(json, metrics(found))
+    print(terminal_table(found))
+    print(f"report: {files.page}")

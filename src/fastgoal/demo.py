@@ -1,0 +1,82 @@
+"""The whole story on built-in data: scenes -> match -> fine-tune -> evaluate -> report, offline, in some minutes.
+
+The scenes and the learning rate were chosen by the validation retrieval of the base and of plain `global` fine-tuning
+alone, before `goal` was run on them.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fastgoal.data.samples import Source, open_source
+from fastgoal.data.scenes import ScenesConfig, write_scenes
+from fastgoal.report import ReportFiles, ReportInput
+from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
+from fastgoal.training import TrainConfig
+
+SCENES = ScenesConfig(train=1200, val=200, test=1000, seed=0)
+SHORT = ScenesConfig(train=0, val=0, test=500, seed=1, objects=(1, 2), captions="short", contrast=0)
+TRAINING = TrainConfig(method="global", epochs=6, batch_size=16, learning_rate=1e-4)
+SEEDS = (1337, 1338, 1339)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How much of the story is told: the data, the arms and the seeds."""
+
+    scenes: ScenesConfig
+    short: ScenesConfig
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+
+
+def _arm(method: str, **settings: object) -> Arm:
+    return Arm(name=method, config=TrainConfig.from_mapping({**TRAINING.to_mapping(), "method": method, **settings}))
+
+
+def quick() -> Size:
+    """A smoke of every stage in under a minute: the figures mean nothing."""
+    return Size(
+        scenes=replace(SCENES, train=96, val=32, test=96),
+        short=replace(SHORT, test=48),
+        arms=(_arm("global", epochs=1), _arm("goal", epochs=1)),
+        seeds=SEEDS[:1],
+    )
+
+
+def normal() -> Size:
+    """Plain fine-tuning and `goal`, one seed."""
+    return Size(scenes=SCENES, short=SHORT, arms=(_arm("global"), _arm("goal")), seeds=SEEDS[:1])
+
+
+def full() -> Size:
+    """All four methods with three seeds, and those that use local pairs once more with the true ones."""
+    true = [replace(_arm(method), name=f"{method} with true pairs", pairs="true") for method in ("local", "goal")]
+    arms = (*(_arm(method) for method in ("global", "local", "no-tsl")), *true, _arm("goal"))
+    return Size(scenes=SCENES, short=SHORT, arms=arms, seeds=SEEDS)
+
+
+def demo(out: str | Path, size: Size, *, command: str, progress: bool = True) -> tuple[ReportInput, ReportFiles]:
+    """Tell the story in `out`; started again after an interruption, it continues.
+
+    Raises:
+        DataError: `out` cannot be written to.
+    """
+    out = Path(out)
+    test = _scenes(out / "scenes", size.scenes, progress)
+    experiment = Experiment(
+        model="tiny",
+        train=test["train"],
+        val=test["val"],
+        test=test["test"],
+        short=_scenes(out / "scenes-short", size.short, progress)["test"],
+        arms=size.arms,
+        seeds=size.seeds,
+    )
+    record = carry_out(experiment, out, progress=progress)
+    return publish(experiment, record, Heading(title="fastgoal demo", commands=[command]), out)
+
+
+def _scenes(folder: Path, config: ScenesConfig, progress: bool) -> dict[str, Source]:
+    """The splits that are not empty."""
+    counts = write_scenes(folder, config, progress=progress)["counts"]
+    return {split: open_source(folder / split) for split, count in counts.items() if count}

@@ -1,0 +1,128 @@
+"""Every model under the same protocols on the same test data, and the differences between them.
+
+The images are decoded once for all models. A result that is on disk counts as done if it is of the same weights, data
+and text limit.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastgoal.data.samples import Source
+from fastgoal.evaluation import (
+    PROTOCOLS,
+    EvalResult,
+    JointSet,
+    Protocol,
+    ViewSet,
+    compare,
+    evaluate_joint,
+    evaluate_localisation,
+    evaluate_retrieval,
+    located,
+    mean_over_seeds,
+)
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsTable
+from fastgoal.training.run_folder import read_json, write_json
+
+BASE = "base"
+FIGURES = {
+    "long-retrieval": ("t2i R@1", "i2t R@1"),
+    "joint": ("t2i mAP@10", "i2t mAP@10"),
+    "localisation": ("t2i top-1",),
+    "short-retrieval": ("t2i R@1", "i2t R@1"),
+}
+"""The figures by which models are compared, by protocol."""
+
+Results = dict[str, dict[str, list[EvalResult]]]
+
+
+class Exam:
+    """The test set and the protocols it allows.
+
+    Args:
+        test: samples with long captions; with true boxes, localisation is measured as well.
+        pairs: the joint test set.
+        short: samples with short captions, or None.
+        text_tokens: the text limit; a base with fewer is stretched, and also measured as it is.
+    """
+
+    def __init__(self, test: Source, pairs: PairsTable, short: Source | None, text_tokens: int, device: str) -> None:
+        self.test, self.pairs, self.short, self.text_tokens, self.device = test, pairs, short, text_tokens, device
+        self._views: dict[str, ViewSet] = {}
+
+    def sit(self, name: str, folders: Sequence[str], out: Path) -> Results:
+        """Results of the models in `folders` (one per seed) by model name and protocol; kept under `out`."""
+        results: Results = {name: {}}
+        for number, folder in enumerate(folders):
+            encoder = DualEncoder.load(folder, device=self.device)
+            own_limit = encoder.text_limit
+            if name == BASE and own_limit < self.text_tokens:
+                cut = f"{BASE} cut at {own_limit}"
+                results = {
+                    cut: {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / cut.replace(" ", "-"))]},
+                    **results,
+                }
+            if own_limit != self.text_tokens:
+                encoder.set_text_limit(self.text_tokens)
+            for protocol in self._protocols():
+                here = out / (name.replace(" ", "-") + (f"-{number}" if len(folders) > 1 else ""))
+                results[name].setdefault(protocol, []).append(self._take(name, protocol, encoder, here))
+        return results
+
+    def _protocols(self) -> Iterator[str]:
+        yield "long-retrieval"
+        yield "joint"
+        if any(region.span for sample in self.test for region in sample.regions):
+            yield "localisation"
+        if self.short is not None:
+            yield "short-retrieval"
+
+    def _take(self, name: str, protocol: str, encoder: DualEncoder, folder: Path) -> EvalResult:
+        encoder.name = name
+        path, key = folder / f"{protocol}.json", self._key(protocol, encoder)
+        if path.exists() and read_json(path.with_suffix(".key.json")) == key:
+            return EvalResult.load(path)
+        result = self._evaluate(PROTOCOLS[protocol], encoder)
+        result.save(path)
+        write_json(path.with_suffix(".key.json"), key)
+        return result
+
+    def _key(self, protocol: str, encoder: DualEncoder) -> dict[str, Any]:
+        """What a result depends on."""
+        source = self.short if protocol == "short-retrieval" and self.short else self.test
+        pairs = JointSet.of(self.pairs).fingerprint if protocol == "joint" else None
+        return {"model": encoder.fingerprint, "text_tokens": encoder.text_limit, "data": source.key, "pairs": pairs}
+
+    def _evaluate(self, protocol: Protocol, encoder: DualEncoder) -> EvalResult:
+        fit, views = encoder.fit, self._views
+        match protocol.name:
+            case "joint":
+                seen = views.setdefault("joint", JointSet.of(self.pairs).views(self.pairs, fit))
+                return evaluate_joint(encoder, self.pairs, protocol=protocol, views=seen)
+            case "localisation":
+                seen = views.setdefault("localisation", ViewSet.of(located(self.test), fit))
+                return evaluate_localisation(encoder, self.test, protocol=protocol, views=seen)
+            case _:
+                source = self.short if protocol.name == "short-retrieval" and self.short else self.test
+                seen = views.setdefault(protocol.name, ViewSet.of(source, fit))
+                return evaluate_retrieval(encoder, source, protocol=protocol, views=seen)
+
+
+def contrasts(results: Results) -> list[dict[str, Any]]:
+    """Every trained model minus the base, and minus plain `global` fine-tuning, on every figure, query by query.
+
+    Several seeds of one model are averaged per query first, so the intervals speak of the test set, not of the seeds.
+    """
+    trained = [name for name in results if not name.startswith(BASE)]
+    found = []
+    for rival in [BASE] + ["global"] * ("global" in trained):
+        for name in trained:
+            if name == rival:
+                continue
+            for protocol, figures in FIGURES.items():
+                if protocol in results[name] and protocol in results[rival]:
+                    ours, theirs = (mean_over_seeds(results[model][protocol]) for model in (name, rival))
+                    found += [compare(ours, theirs, figure) for figure in figures]
+    return found

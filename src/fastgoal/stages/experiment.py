@@ -1,0 +1,166 @@
+"""An experiment: one base model, some ways of training it, and what each is worth, measured side by side.
+
+    match -> train every arm with every seed -> evaluate -> compare
+
+Each stage is a function from files to files and is done once: when its result is there and was made from the same
+inputs, it is read instead of repeated, so a job killed anywhere continues where it was when it is started again.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from fastgoal.data.samples import Source
+from fastgoal.errors import ConfigError
+from fastgoal.evaluation import EvalResult, ViewSet, evaluate_retrieval
+from fastgoal.matching import MatchSettings, match
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsTable
+from fastgoal.regions import make_proposer
+from fastgoal.regions.region import Proposer
+from fastgoal.stages.exam import BASE, Exam, contrasts
+from fastgoal.training import TrainConfig, train
+from fastgoal.training.run_folder import read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way of training that an experiment compares: a name for tables, its settings, and which pairs it learns from.
+
+    pairs: `matched` are the matcher's own; `true` are those that came with the data, an upper bound for any matcher.
+    """
+
+    name: str
+    config: TrainConfig
+    pairs: Literal["matched", "true"] = "matched"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Everything that decides the figures: data, base model, candidate regions, arms and seeds.
+
+    model: folder, hub id or `tiny`; before it is trained it also matches, at its own text limit.
+    regions, detector: see `make_proposer`. language: of the captions.
+    seeds: every arm is trained once with each.
+    short: samples with short captions, evaluated before and after to show what is kept (None: not measured).
+    text_tokens: the text limit that the base is stretched to and trained at.
+    """
+
+    model: str
+    train: Source
+    val: Source
+    test: Source
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...] = (1337,)
+    regions: str = "flism"
+    detector: str | None = None
+    language: str = "en"
+    short: Source | None = None
+    text_tokens: int = 248
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not names or len(set(names)) != len(names) or not self.seeds:
+            raise ConfigError("arms need distinct names and a seed", where="methods", mend="Name each method once.")
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What an experiment found, filled stage by stage.
+
+    folders: model name -> model folders, one per seed. results: model name -> protocol -> results, likewise.
+    histories, training: model name -> history rows and report of the first seed. match: report of the training table.
+    seconds: per stage, of this session.
+    """
+
+    folders: dict[str, list[str]] = field(default_factory=dict)
+    results: dict[str, dict[str, list[EvalResult]]] = field(default_factory=dict)
+    paired: list[dict[str, Any]] = field(default_factory=list)
+    histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    training: dict[str, dict[str, Any]] = field(default_factory=dict)
+    match: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, PairsTable] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Record:
+    """Run every stage in `out`: `pairs/`, `runs/`, `eval/`.
+
+    Raises:
+        FastgoalError: whatever a stage refuses; finished stages are kept and the next call continues.
+    """
+    record = Record()
+    with record.timed("match"):
+        _match(experiment, out / "pairs", record, progress)
+    record.folders[BASE] = [experiment.model]
+    for arm in experiment.arms:
+        with record.timed(f"train {arm.name}"):
+            record.folders[arm.name] = [
+                _train(experiment, arm, seed, out, record, progress) for seed in experiment.seeds
+            ]
+    with record.timed("evaluate"):
+        exam = Exam(experiment.test, record.tables["test"], experiment.short, experiment.text_tokens, experiment.device)
+        for name, folders in record.folders.items():
+            record.results |= exam.sit(name, folders, out / "eval")
+    record.paired = contrasts(record.results)
+    return record
+
+
+def _match(experiment: Experiment, folder: Path, record: Record, progress: bool) -> None:
+    """The training table, that of its true pairs where an arm asks for them, and the joint test set.
+
+    Where the test data comes with true boxes the joint set is made of true pairs; else the base model chooses them.
+    """
+    matcher = DualEncoder.load(experiment.model, device=experiment.device)
+    proposer = make_proposer(experiment.regions, detector=experiment.detector, device=experiment.device)
+    matched, true = (
+        MatchSettings(language=experiment.language),
+        MatchSettings(language=experiment.language, rule="true"),
+    )
+
+    def table(name: str, source: Source, settings: MatchSettings, candidates: Proposer) -> None:
+        report = match(source, matcher, candidates, folder / name, settings, progress)
+        if report.images_per_second or not (folder / f"{name}.json").exists():  # else it was there already
+            write_json(folder / f"{name}.json", report.to_json())
+        record.tables[name] = PairsTable.open(folder / name)
+
+    table("train", experiment.train, matched, proposer)
+    record.match = read_json(folder / "train.json") or {}
+    given = make_proposer("given")
+    if any(arm.pairs == "true" for arm in experiment.arms):
+        table("true", experiment.train, true, given)
+    has_truth = any(region.span for sample in experiment.test for region in sample.regions)
+    table("test", experiment.test, *((true, given) if has_truth else (matched, proposer)))
+
+
+def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Record, progress: bool) -> str:
+    """Train one arm with one seed; returns the folder of its best weights."""
+    config = replace(arm.config, seed=seed, text_tokens=experiment.text_tokens)
+    folder = out / "runs" / f"{arm.name.replace(' ', '-')}-{seed}"
+    encoder = DualEncoder.load(experiment.model, device=experiment.device)
+    views = ViewSet.of(experiment.val, encoder.fit)
+
+    def validate(model: DualEncoder) -> float:
+        result = evaluate_retrieval(model, experiment.val, views=views)
+        return (result.t2i["R@1"] + result.i2t["R@1"]) / 2
+
+    table = record.tables["true" if arm.pairs == "true" else "train"]
+    report = train(
+        table, encoder, folder, config, val=validate if len(experiment.val) else None, resume=True, progress=progress
+    )
+    if arm.name not in record.histories:
+        lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        record.histories[arm.name] = [json.loads(line) for line in lines]
+        record.training[arm.name] = asdict(report)
+    return str(folder / "model")

@@ -1,0 +1,157 @@
+"""What an experiment found, published: `metrics.json`, the report page with examples, and the table for the
+terminal."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fastgoal.data.samples import Sample
+from fastgoal.embed import embed_images, embed_texts
+from fastgoal.evaluation import EvalResult, ViewSet
+from fastgoal.geometry import iou_matrix
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsRow
+from fastgoal.report import DataFacts, Hit, PairExample, ReportFiles, ReportInput, RetrievalExample, render
+from fastgoal.stages.exam import BASE
+from fastgoal.stages.experiment import Experiment, Record
+
+SHOWN_PAIRS = 9
+SHOWN_QUERIES = 4
+SHOWN_HITS = 5
+_SHARED_SETTINGS = (
+    "epochs", "batch_size", "learning_rate", "schedule", "warmup_steps", "weight_decay", "text_tokens", "precision",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heading:
+    """What a report says of itself: its title and the exact commands that made it."""
+
+    title: str
+    commands: Sequence[str]
+
+
+def publish(experiment: Experiment, record: Record, heading: Heading, out: Path) -> tuple[ReportInput, ReportFiles]:
+    """Write `metrics.json`, `report.md` and `index.html` to `out`."""
+    arm = experiment.arms[-1]
+    settings = {name: getattr(arm.config, name) for name in _SHARED_SETTINGS}
+    report = ReportInput(
+        title=heading.title,
+        models=list(record.results),
+        results={
+            model: {name: [result.to_json() for result in results] for name, results in protocols.items()}
+            for model, protocols in record.results.items()
+        },
+        paired=record.paired,
+        histories=record.histories,
+        match=record.match,
+        pairs=pair_examples(experiment, record),
+        retrievals=retrieval_examples(experiment, record),
+        data=_data_facts(experiment),
+        commands=heading.commands,
+        versions={name: version(name) for name in ("fastgoal", "torch", "transformers", "numpy")}
+        | {"python": platform.python_version()},
+        hardware=_hardware(experiment.device),
+        stages={name: round(seconds, 1) for name, seconds in record.seconds.items()},
+        settings=settings | {"text_tokens": experiment.text_tokens, "seeds": list(experiment.seeds)},
+    )
+    return report, render(report, out)
+
+
+def _hardware(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def _data_facts(experiment: Experiment) -> DataFacts:
+    tokenizer = DualEncoder.load(experiment.model).tokenizer
+    captions = [sample.caption for source in (experiment.train, experiment.test) for sample in source]
+    lengths = np.array([len(ids) for ids in tokenizer(captions).input_ids])
+    return DataFacts(
+        splits={"train": len(experiment.train), "val": len(experiment.val), "test": len(experiment.test)},
+        tokens_mean=float(lengths.mean()),
+        tokens_median=float(np.median(lengths)),
+        tokens_max=int(lengths.max()),
+        share_over_77=float((lengths > 77).mean()),
+    )
+
+
+def pair_examples(experiment: Experiment, record: Record) -> list[PairExample]:
+    """Local pairs of the training table from the most to the least similar, evenly spaced, with the truth if known."""
+    table = record.tables["train"]
+    rows = sorted((row for row in table if row.pairs), key=lambda row: -row.pairs[0].similarity)
+    chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SHOWN_PAIRS, len(rows))).astype(int)] if rows else []
+    samples = {sample.id: sample for sample in experiment.train}
+    return [_pair_example(row, samples.get(row.id), table.image_path(row)) for row in chosen]
+
+
+def _pair_example(row: PairsRow, sample: Sample | None, image: Path) -> PairExample:
+    pair = row.pairs[0]
+    region, (start, end) = row.regions[pair.region], row.sentences[pair.sentence]
+    given = sample.regions if sample else ()
+    true = [g.box for g in given if g.span and g.span[0] < end and start < g.span[1]]
+    nearest = true[int(iou_matrix([region.box], true)[0].argmax())] if true else None
+    return PairExample(
+        id=row.id,
+        image=image,
+        caption=row.caption,
+        sentence=(start, end),
+        region=region.box,
+        source=region.source,
+        similarity=pair.similarity,
+        truth=nearest,
+    )
+
+
+def retrieval_examples(experiment: Experiment, record: Record) -> list[RetrievalExample]:
+    """Captions whose own image the last arm finds much better than its rival, and those it fails on worst."""
+    names = [BASE, *(arm.name for arm in experiment.arms)]
+    subject, rivals = names[-1], names[:-1]
+    ranks = {name: _caption_ranks(record.results[name]["long-retrieval"][0]) for name in names}
+    captions = list(ranks[subject])
+    gain = np.array([ranks[rivals[-1]][name] - ranks[subject][name] for name in captions])
+    own = np.array([ranks[subject][name] for name in captions])
+    best = np.lexsort((own, -gain))[:SHOWN_QUERIES]
+    worst = [i for i in np.argsort(-own, kind="stable") if i not in set(best)][:SHOWN_QUERIES]
+    shown = [captions[i] for i in (*best, *worst)]
+    samples = {sample.id: sample for sample in experiment.test if sample.id in set(shown)}
+    asked = [samples[name] for name in shown]
+    views, hits = ViewSet.of(experiment.test, DualEncoder.load(experiment.model).fit), {}
+    for name in (rivals[-1], subject):
+        hits[name] = _top_hits(experiment, record.folders[name][0], asked, views)
+    return [
+        RetrievalExample(
+            query=sample.caption,
+            truth=experiment.test.image_path(sample),
+            ranks={name: ranks[name][sample.id] for name in names},
+            hits={name: hits[name][i] for name in hits},
+        )
+        for i, sample in enumerate(asked)
+    ]
+
+
+def _caption_ranks(result: EvalResult) -> Mapping[str, int]:
+    queries = result.queries["t2i"]
+    return {str(name): int(rank) for name, rank in zip(queries.id_Q, queries.rank_Q, strict=True)}
+
+
+def _top_hits(experiment: Experiment, folder: str, asked: Sequence[Sample], views: ViewSet) -> list[list[Hit]]:
+    """The first hits of one model for every asked caption."""
+    encoder = DualEncoder.load(folder, device=experiment.device, text_tokens=experiment.text_tokens)
+    text_QD, _ = embed_texts(encoder, [sample.caption for sample in asked])
+    sim_QN = text_QD @ embed_images(encoder, views).T
+    images = [image for image, _ in views.wanted]
+    return [
+        [
+            Hit(image=experiment.test.root / images[n], score=float(sim_N[n]), correct=images[n] == sample.image)
+            for n in np.argsort(-sim_N)[:SHOWN_HITS]
+        ]
+        for sample, sim_N in zip(asked, sim_QN, strict=True)
+    ]
