@@ -217,6 +217,19 @@ def test_a_folder_is_never_taken_over(
     assert_equal(weights_of(encoder), weights_of(DualEncoder.load(tmp_path / "run" / "model")))
 
 
+@pytest.mark.parametrize("steps", [3, 4])
+def test_a_run_killed_behind_its_last_step_does_no_further_one(
+    write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path, steps: int
+) -> None:
+    table, config, encoder, resumed = write_table(), TrainConfig(**CONFIG, max_steps=steps), fresh(), fresh()
+    first = train(table, encoder, tmp_path / "run", config)
+    for name in ("train.json", "best.json"):
+        (tmp_path / "run" / name).unlink()
+    again = train(table, resumed, tmp_path / "run", config, resume=True)
+    assert (again.steps, again.best_step, again.loss) == (steps, steps, first.loss)
+    assert_equal(weights_of(encoder), weights_of(resumed))
+
+
 def test_several_processes_are_refused(
     write_table: WriteTable, encoder: DualEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

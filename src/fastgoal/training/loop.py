@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from fastgoal.errors import FastgoalError
 from fastgoal.models.dual_encoder import MAX_LOGIT_SCALE, DualEncoder
@@ -154,6 +154,20 @@ class Loop(Trainer):  # type: ignore[misc]
             mend="Lower learning_rate, add warmup_steps or clip_norm, or set precision to fp32. The file has all ids.",
         )
 
+    @property
+    def total_steps(self) -> int:
+        return self.config.max_steps or self.config.epochs * self.epoch_steps
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimiser steps per epoch; the last one may average fewer batches."""
+        return math.ceil(len(self.batches) / self.config.accumulate)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take a checkpoint's weights and state without training on: the Trainer would do one step too many."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+
     # Time, log, validation, checkpoints
 
     def clock(self, working: bool) -> None:
@@ -242,13 +256,12 @@ class Flow(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, loop: Loop, config: TrainConfig, validates: bool) -> None:
         self._loop, self._config, self._validates = loop, config, validates
-        self._epoch_steps = math.ceil(len(loop.batches) / config.accumulate)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._loop.clock(True)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._loop.batches.set_epoch(state.global_step // self._epoch_steps)
+        self._loop.batches.set_epoch(state.global_step // self._loop.epoch_steps)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # CLIP's own guard; `encoder.logit_scale` limits the value, this keeps the parameter from running away behind
@@ -262,7 +275,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         control.should_save = self._due(self._config.save_every, state.global_step, last)
 
     def _due(self, every: int | None, step: int, last: bool) -> bool:
-        return last or step % (every or self._epoch_steps) == 0
+        return last or step % (every or self._loop.epoch_steps) == 0
 
 
 def tower_dtype(precision: str, device: torch.device) -> torch.dtype | None:

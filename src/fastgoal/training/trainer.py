@@ -7,7 +7,6 @@ uninterrupted run, bit for bit.
 """
 
 import os
-import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -133,7 +132,10 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
     if loop.encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     try:
-        loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if checkpoint is not None and step_of(checkpoint) >= loop.total_steps:
+            loop.restore(checkpoint)
+        else:
+            loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         if progress is not None:
             progress.close()
@@ -173,9 +175,13 @@ def _report(loop: Loop) -> TrainReport:
 
 
 def _peak_memory(device: torch.device) -> float:
-    """MiB: allocated on the GPU, or resident in this process."""
+    """MiB: allocated on the GPU, or resident in this process (0 on Windows, which does not tell)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
+    if sys.platform == "win32":
+        return 0.0
+    import resource  # not there on Windows
+
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
