@@ -11,6 +11,7 @@ noise.
 
 import argparse
 import json
+import math
 import platform
 import time
 from collections.abc import Iterator
@@ -224,7 +225,7 @@ def main() -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
     warm_up = 200
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda t: min(1, (t + 1) / warm_up) * 0.5 * (1 + np.cos(np.pi * min(1, t / options.steps)))
+        optimiser, lambda t: min(1, (t + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, t / options.steps)))
     )
     state_file, start, seconds = options.out / "state.pt", 0, 0.0
     if state_file.exists():

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, write_result
 from fastgoal.data.samples import open_source
-from fastgoal.matching import MatchReport, MatchSettings
+from fastgoal.matching import MatchReport, MatchSettings, Rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.regions import make_proposer
@@ -21,9 +21,9 @@ def match(
     regions: Literal["flism", "detector", "proposals", "fixed", "given"] = "flism",
     detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
     matcher: str = "tiny",
-    rule: Literal["flism", "lism", "true"] = "flism",
+    rule: Rule = "flism",
     language: str = "en",
-    batch: int = 256,
+    batch: int | None = None,
     limit: Limit = None,
     root: Root = None,
     device: Device = "cpu",
@@ -46,7 +46,7 @@ def match(
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data.
         language: of the captions, for cutting sentences.
-        batch: crops or sentences per forward pass.
+        batch: crops or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
         overwrite: drop a table that is already there.
     """
     quiet_libraries()

@@ -1,24 +1,21 @@
-"""Matching: which sentence of a caption says what about which region of its image.
+"""The pass over images and captions that fills a pairs table.
 
-    samples -> (regions, crops), sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
+The one idea: a shard of the table is a function of its samples alone. Within a shard every image is decoded once and
+crops and sentences are embedded in batches across images; nothing crosses from one shard to the next, so an interrupted
+run continues to the same table.
 
-FAST-GOAL's rule (arXiv 2605.26615, after GOAL's LISM, arXiv 2503.17782): every sentence takes its most similar region,
-and the most similar of these pairs is the sample's local pair. The one idea of this module: a shard of the table is a
-function of its samples alone. Within a shard every image is decoded once and crops and sentences are embedded in
-batches across images; nothing crosses from one shard to the next, so an interrupted run continues to the same table.
-
-Shapes: N crops or texts of a shard, S sentences, R regions, T true boxes of one sample, D the joint embedding.
+Shapes: N crops or texts of a shard, C candidates and S sentences of one sample, D the joint embedding.
 """
 
 import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -27,25 +24,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from fastgoal.data.images import fit_pixels, read_image
-from fastgoal.data.samples import GivenRegion, Sample, Source, Span
+from fastgoal.data.samples import Sample, Source, Span
 from fastgoal.data.sentences import split_sentences
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
-from fastgoal.geometry import ImageFit, area, covered, iou_matrix
+from fastgoal.geometry import ImageFit
+from fastgoal.matching.judge import MatchReport, summarise
+from fastgoal.matching.rules import Rule, known_pairs, select_pairs, true_pairs, without_whole
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.pairs import LocalPair, Origin, PairsRow, PairsTable, PairsWriter
+from fastgoal.pairs import Origin, PairsRow, PairsTable, PairsWriter
 from fastgoal.regions.combine import propose_for
 from fastgoal.regions.region import Proposer, Region
 
-COVERED = 0.8
-"""A region is right for a true box if it covers this share of it ..."""
-AT_MOST = 0.3
-"""... while being at most this share of the image."""
-NAMED = 20
-"""How many skipped samples a report names."""
-
 Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 View = npt.NDArray[np.uint8]
 """A crop as the matcher takes it, `fit.size` square, H x W x C."""
 
@@ -65,7 +56,7 @@ class MatchSettings:
     overwrite: drop a table that is already in the folder.
     """
 
-    rule: Literal["flism", "lism", "true"] = "flism"
+    rule: Rule = "flism"
     language: str = "en"
     batch: int | None = None
     images: int = 16
@@ -74,63 +65,12 @@ class MatchSettings:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.rule not in ("flism", "lism", "true"):
+        if self.rule not in get_args(Rule):
             raise ConfigError(f"unknown rule {self.rule!r}", where="rule", mend="Use flism, lism or true.")
         for name, least in {"batch": 1, "images": 1, "workers": 0, "shard_rows": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{value} is too small", where=name, mend=f"Use at least {least}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatchReport:
-    """What matching found. Shares are in 0..1; the last five are None where the data gives no true boxes.
-
-    samples, paired: rows of the table, and those with a local pair. skipped: reason -> count; skipped_samples names the
-        first ones.
-    regions_per_image: mean over readable images. images_per_second, seconds: of this run, without what was already
-        done.
-    pair_precision: of the samples with a pair (and with truth), the share whose sentence has a true box of which the
-        region covers at least 80 % while being at most 30 % of the image. pair_iou50: the same with IoU >= 0.5 instead.
-    chance: pair_precision of a random sentence with a random region, as an expectation over all of them.
-    proposal_recall: share of the true boxes that some region meets with IoU >= 0.5.
-    sources: how many of the judged pairs' regions came from each source.
-    """
-
-    samples: int
-    paired: int
-    skipped: Mapping[str, int] = field(default_factory=dict)
-    skipped_samples: tuple[Mapping[str, str], ...] = ()
-    regions_per_image: float
-    images_per_second: float
-    seconds: float
-    pair_precision: float | None = None
-    pair_iou50: float | None = None
-    proposal_recall: float | None = None
-    chance: float | None = None
-    sources: Mapping[str, int] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The `match` result of the contract; without the truth's fields where there was no truth."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def select_pairs(sim_SR: npt.NDArray[np.floating[Any]], visible_S: Bools | None = None) -> list[LocalPair]:
-    """Each sentence with its most similar region, most similar pair first.
-
-    Args:
-        sim_SR: cosine similarity of every sentence with every region.
-        visible_S: sentences within the text limit; the others come last, so that none is first while a visible one
-            exists.
-
-    Returns: S pairs (none without regions); equal similarities keep the order of sentences and take the first region.
-    """
-    if not sim_SR.size:
-        return []
-    best_S, value_S = sim_SR.argmax(axis=1), sim_SR.max(axis=1)
-    hidden_S = np.zeros(len(sim_SR), dtype=bool) if visible_S is None else ~visible_S
-    order = np.lexsort((-value_S, hidden_S))  # stable; the last key is the first to count
-    return [LocalPair(sentence=int(s), region=int(best_S[s]), similarity=float(value_S[s])) for s in order]
 
 
 def match(
@@ -304,12 +244,16 @@ def _cut(rows_ND: Floats, sizes: Sequence[int]) -> list[Floats]:
 
 
 def _row(
-    sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Floats, texts_SD: Floats, rule: str
+    sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Floats, texts_SD: Floats, rule: Rule
 ) -> PairsRow:
     sim_SC = texts_SD @ crops_CD.T
     if not np.isfinite(sim_SC).all():
         mend = "Check the matcher's weights."
         raise ModelError("the matcher's embeddings are not finite", where=f"sample {sample.id}", mend=mend)
+    if rule == "true":
+        pairs = true_pairs(sim_SC, known_pairs(sentences, sample.regions, look.regions))
+    else:
+        pairs = without_whole(select_pairs(sim_SC), len(look.regions))
     return PairsRow(
         id=sample.id,
         image=sample.image,
@@ -318,94 +262,6 @@ def _row(
         caption=sample.caption,
         sentences=tuple(sentences),
         regions=look.regions,
-        pairs=tuple(_pairs(sim_SC, _known_SR(sample, sentences, look.regions) if rule == "true" else None, look)),
+        pairs=tuple(pairs),
         skip=look.skip,
-    )
-
-
-def _pairs(sim_SC: Floats, known_SR: Bools | None, look: _Look) -> list[LocalPair]:
-    """The pairs that the rule allows; `known_SR` says which are the truth, where only they are allowed."""
-    if known_SR is None:
-        return _without_whole(select_pairs(sim_SC), len(look.regions))
-    kept = np.flatnonzero(known_SR.any(axis=1))
-    pairs = select_pairs(np.where(known_SR, sim_SC, -np.inf)[kept])
-    return [replace(pair, sentence=int(kept[pair.sentence])) for pair in pairs]
-
-
-def _known_SR(sample: Sample, sentences: Sequence[Span], regions: Sequence[Region]) -> Bools:
-    """Which sentences speak of which regions, as the given boxes and their spans say; a box is its nearest region."""
-    known_SR = np.zeros((len(sentences), len(regions)), dtype=bool)
-    if regions and sample.regions:
-        boxes = [given.box for given in sample.regions], [region.box for region in regions]
-        for about_S, nearest in zip(
-            _about(sentences, sample.regions).T, iou_matrix(*boxes).argmax(axis=1), strict=True
-        ):
-            known_SR[:, nearest] |= about_S
-    return known_SR
-
-
-def _without_whole(pairs: list[LocalPair], whole: int) -> list[LocalPair]:
-    """GOAL's rule: no pair at all if the best is with the whole image (candidate `whole`), and never one with it."""
-    return [] if pairs and pairs[0].region == whole else [pair for pair in pairs if pair.region != whole]
-
-
-def summarise(
-    rows: Iterable[PairsRow], truth: Mapping[str, Sequence[GivenRegion]], *, images: int = 0, seconds: float = 0.0
-) -> MatchReport:
-    """Count a table's rows, and judge their pairs where true boxes are known.
-
-    Args:
-        truth: the given regions of a sample, by its id; a sample without any is counted but not judged.
-        images, seconds: images read in this run, and how long it took.
-    """
-    rows = list(rows)
-    skipped = [row for row in rows if row.skip is not None]
-    readable = max(1, len(rows) - len(skipped))
-    return MatchReport(
-        samples=len(rows),
-        paired=sum(bool(row.pairs) for row in rows),
-        skipped=dict(Counter(str(row.skip) for row in skipped)),
-        skipped_samples=tuple({"id": row.id, "image": row.image, "reason": str(row.skip)} for row in skipped[:NAMED]),
-        regions_per_image=sum(len(row.regions) for row in rows) / readable,
-        images_per_second=images / seconds if seconds else 0.0,
-        seconds=seconds,
-        **_judge([(row, truth[row.id]) for row in rows if truth.get(row.id) and row.skip is None]),
-    )
-
-
-def _judge(known: Sequence[tuple[PairsRow, Sequence[GivenRegion]]]) -> dict[str, Any]:
-    """The report's fields that need truth. A pair is judged where some sentence of its sample has a true box."""
-    if not known:
-        return {}
-    iou_RT = [iou_matrix([r.box for r in row.regions], [t.box for t in given]) for row, given in known]
-    found = [row_RT.max(axis=0, initial=0) >= 0.5 for row_RT in iou_RT]
-    judged = [
-        (row, _about(row.sentences, given), _right(row, given), row_RT >= 0.5)
-        for (row, given), row_RT in zip(known, iou_RT, strict=True)
-        if row.pairs and any(t.span for t in given)
-    ]
-    recall = {"proposal_recall": float(np.concatenate(found).mean())}
-    if not judged:
-        return recall
-    hits = [(about_ST @ right_RT.T, about_ST @ close_RT.T) for _, about_ST, right_RT, close_RT in judged]
-    best = [(row.pairs[0].sentence, row.pairs[0].region) for row, *_ in judged]
-    return recall | {
-        "pair_precision": float(np.mean([right_SR[pair] for (right_SR, _), pair in zip(hits, best, strict=True)])),
-        "pair_iou50": float(np.mean([close_SR[pair] for (_, close_SR), pair in zip(hits, best, strict=True)])),
-        "chance": float(np.mean([right_SR.mean() for right_SR, _ in hits])),
-        "sources": dict(Counter(row.regions[row.pairs[0].region].source for row, *_ in judged)),
-    }
-
-
-def _about(sentences: Sequence[Span], given: Sequence[GivenRegion]) -> Bools:
-    """S x T: the sentence shares a character with what the true box is the truth of."""
-    spans = [t.span or (0, 0) for t in given]
-    return np.array([[max(a, c) < min(b, d) for c, d in spans] for a, b in sentences], dtype=bool)
-
-
-def _right(row: PairsRow, given: Sequence[GivenRegion]) -> Bools:
-    """R x T: the region covers enough of the true box while not being most of the image."""
-    most = AT_MOST * row.width * row.height
-    return np.array(
-        [[area(r.box) <= most and covered(t.box, r.box) >= COVERED for t in given] for r in row.regions], dtype=bool
     )

@@ -1,0 +1,12 @@
+"""Matching: which sentence of a caption says what about which region of its image.
+
+    samples -> (regions, crops), sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
+
+`rules` chooses pairs, `judge` says how good they are, `match` does the work on images and files.
+"""
+
+from fastgoal.matching.judge import MatchReport, summarise
+from fastgoal.matching.match import MatchSettings, fingerprint, match
+from fastgoal.matching.rules import Rule, select_pairs
+
+__all__ = ["MatchReport", "MatchSettings", "Rule", "fingerprint", "match", "select_pairs", "summarise"]
