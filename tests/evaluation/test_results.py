@@ -87,6 +87,17 @@ def test_compare_is_a_minus_b_in_points(result):
     }
 
 
+def test_several_seeds_are_averaged_per_query_before_they_are_compared(result):
+    seeds = [shifted(result, "goal", share) for share in (1.0, 0.5)]
+    rival = shifted(result, "base", 0.25)
+    mean_Q = np.mean([run.queries["t2i"].values["R@1"] for run in seeds], axis=0)
+    expected = 100 * (mean_Q - rival.queries["t2i"].values["R@1"]).mean()
+    found = compare(seeds, rival)
+    assert (found["a"], found["b"]) == ("goal", "base")
+    assert found["difference"] == pytest.approx(expected)
+    assert found["ci95"][0] <= expected <= found["ci95"][1]
+
+
 def test_compare_refuses_what_is_not_paired(result, encoder, source):
     with pytest.raises(DataError, match="cannot be paired"):
         compare(result, replace(result, protocol="other"))

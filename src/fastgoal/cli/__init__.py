@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App
+from cyclopts import App, ArgumentCollection
+from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError
 
 from fastgoal.errors import FastgoalError
@@ -31,9 +32,27 @@ COMMANDS = {
     "stretch": "Give a model more text positions, as Long-CLIP does.",
 }
 
-app = App(name="fastgoal", help=HELP, help_format="markdown", version_flags=["--version"])
-for _name, _help in COMMANDS.items():
-    app.command(f"fastgoal.cli.{_name}:{_name if _name != 'eval' else 'evaluate'}", name=_name, help=_help)
+
+def settings_from_file(command: App, names: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Where `--config FILE` was given, fills in the settings that were not given as flags."""
+    given = next((a.tokens[0].value for a in arguments if "--config" in a.names and a.tokens), None)
+    if given is not None:
+        from fastgoal.training.config import TrainConfig, read_settings
+
+        values = read_settings(given)
+        TrainConfig.from_mapping(values, where=given)  # our messages name the file, the field and the mend
+        Dict(dict(values), use_commands_as_keys=False)(command, names, arguments)
+
+
+def build(asked: str | None = None) -> App:
+    """The command line. The command that is `asked` for explains itself; of the others one line is enough, and free."""
+    app = App(
+        name="fastgoal", help=HELP, help_format="markdown", version_flags=["--version"], config=settings_from_file
+    )
+    for name, line in COMMANDS.items():
+        function = "evaluate" if name == "eval" else name
+        app.command(f"fastgoal.cli.{name}:{function}", name=name, help=None if name == asked else line)
+    return app
 
 
 def main(tokens: Sequence[str] | None = None) -> None:
@@ -46,7 +65,9 @@ def main(tokens: Sequence[str] | None = None) -> None:
 def _run(tokens: list[str], debug: bool) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
+        build(tokens[0] if tokens else None)(
+            tokens, exit_on_error=False, print_error=True, result_action="return_value"
+        )
     except CycloptsError:
         return 2  # printed by cyclopts, with its suggestion
     except FastgoalError as error:

@@ -15,6 +15,7 @@ Json = Annotated[Path | None, Parameter(name="--json", help="Write the result to
 Device = Annotated[str, Parameter(help="Where the models run: cpu, cuda, cuda:1, mps.")]
 Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
 Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
+SettingsFile = Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")]
 
 
 def typed() -> str:

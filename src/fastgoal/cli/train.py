@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, Json, Root, quiet_libraries, write_result
+from fastgoal.cli.common import Device, Json, Root, SettingsFile, quiet_libraries, write_result
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training import TrainConfig
@@ -22,7 +22,7 @@ def train(
     model: str,
     out: Path,
     val: Annotated[Path | None, Parameter(help="Pairs table held out for keeping the best weights.")] = None,
-    config: Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")] = None,
+    config: SettingsFile = None,
     settings: Annotated[TrainConfig, Parameter(name="*", group="Settings")] = DEFAULTS,
     root: Root = None,
     resume: bool = False,

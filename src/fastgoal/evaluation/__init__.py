@@ -3,7 +3,7 @@
 from fastgoal.evaluation.joint import JointSet, evaluate_joint
 from fastgoal.evaluation.localisation import evaluate_localisation, located
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
-from fastgoal.evaluation.results import EvalResult, compare, mean_over_seeds
+from fastgoal.evaluation.results import EvalResult, compare
 from fastgoal.evaluation.retrieval import evaluate_retrieval
 from fastgoal.evaluation.views import ViewSet
 
@@ -18,6 +18,5 @@ __all__ = [
     "evaluate_localisation",
     "evaluate_retrieval",
     "located",
-    "mean_over_seeds",
     "protocol_named",
 ]

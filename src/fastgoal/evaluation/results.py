@@ -193,26 +193,14 @@ def make_result(
     )
 
 
-def mean_over_seeds(results: Sequence[EvalResult]) -> EvalResult:
-    """One result whose values per query are the means over several, for comparing methods rather than runs.
-
-    Raises:
-        DataError: the results did not answer the same queries.
-    """
-    first = results[0]
-    queries: dict[Direction, Queries] = {}
-    for way, own in first.queries.items():
-        others = [result.queries[way] for result in results]
-        if any(not np.array_equal(own.id_Q, other.id_Q) for other in others):
-            mend = "Evaluate every seed on the same data, in the same order."
-            raise DataError(f"the runs of '{first.model}' did not answer the same queries", mend=mend)
-        values = {name: np.mean([other.values[name] for other in others], axis=0) for name in own.values}
-        queries[way] = replace(own, values=values)
-    return replace(first, queries=queries)
+Runs = EvalResult | Sequence[EvalResult]
+"""One result, or those of one method trained with several seeds."""
 
 
-def compare(a: EvalResult, b: EvalResult, metric: str = "R@1", *, seed: int = 0) -> dict[str, Any]:
+def compare(a: Runs, b: Runs, metric: str = "R@1", *, seed: int = 0) -> dict[str, Any]:
     """How much better `a` is than `b` on the same queries: `a - b` in percentage points with a paired 95 % interval.
+
+    Several seeds are averaged query by query first, so that the interval speaks of the test set, not of the seeds.
 
     Args:
         metric: `"R@1"` or `"t2i R@1"` (text to image), or `"i2t R@1"`.
@@ -222,22 +210,31 @@ def compare(a: EvalResult, b: EvalResult, metric: str = "R@1", *, seed: int = 0)
     Raises:
         DataError: results of different protocols or queries, without values per query, or without this metric.
     """
-    if (a.protocol, a.pairs) != (b.protocol, b.pairs):
-        what = f"results of protocol '{a.protocol}' {dict(a.pairs)} and '{b.protocol}' {dict(b.pairs)} cannot be paired"
-        raise DataError(what, mend="Evaluate both models under one protocol, on one test set.")
+    ours, theirs = ([runs] if isinstance(runs, EvalResult) else list(runs) for runs in (a, b))
+    first, *others = [*ours, *theirs]
+    for other in others:
+        if (first.protocol, first.pairs) != (other.protocol, other.pairs):
+            kinds = f"'{first.protocol}' {dict(first.pairs)} and '{other.protocol}' {dict(other.pairs)}"
+            mend = "Evaluate both models under one protocol, on one test set."
+            raise DataError(f"results of protocol {kinds} cannot be paired", mend=mend)
     *way, key = metric.split(maxsplit=1) if metric.startswith(_DIRECTIONS) else ["t2i", metric]
-    first, second = (_queries(result, way[0], key) for result in (a, b))
-    if not np.array_equal(first.id_Q, second.id_Q) or not np.array_equal(first.image_Q, second.image_Q):
-        what = f"'{a.model}' and '{b.model}' did not answer the same queries"
-        raise DataError(what, mend="Evaluate both models on the same data, in the same order.")
-    difference, ends = paired_bootstrap(first.values[key], second.values[key], first.image_Q, seed=seed)
+    asked = _queries(first, way[0], key)
+    for other in others:
+        own = _queries(other, way[0], key)
+        if not np.array_equal(asked.id_Q, own.id_Q) or not np.array_equal(asked.image_Q, own.image_Q):
+            what = f"'{first.model}' and '{other.model}' did not answer the same queries"
+            raise DataError(what, mend="Evaluate both models on the same data, in the same order.")
+    ours_Q, theirs_Q = (
+        np.mean([_queries(run, way[0], key).values[key] for run in runs], axis=0) for runs in (ours, theirs)
+    )
+    difference, ends = paired_bootstrap(ours_Q, theirs_Q, asked.image_Q, seed=seed)
     return {
-        "a": a.model,
-        "b": b.model,
+        "a": ours[0].model,
+        "b": theirs[0].model,
         "metric": metric,
         "difference": 100 * difference,
         "ci95": [100 * end for end in ends],
-        "protocol": a.protocol,
+        "protocol": first.protocol,
     }
 
 

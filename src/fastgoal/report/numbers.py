@@ -14,13 +14,13 @@ from typing import Any, Literal
 
 from fastgoal.report.input import ReportInput, Result
 
-Kind = Literal["retrieval", "joint", "localisation", "other"]
+Kind = Literal["retrieval", "joint", "localisation", "short", "other"]
 Direction = Literal["t2i", "i2t"]
 Sign = Literal["above", "below", "open", "unknown"]
 
 # Student's t, two-sided 95 %, by degrees of freedom; beyond ten the normal value is within a tenth.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
-RANK: dict[Kind, int] = {"retrieval": 0, "joint": 1, "localisation": 2, "other": 3}
+RANK: dict[Kind, int] = {"retrieval": 0, "joint": 1, "localisation": 2, "short": 3, "other": 4}
 DIRECTIONS: dict[Direction, str] = {"t2i": "text to image", "i2t": "image to text"}
 
 
@@ -36,13 +36,13 @@ class Measure:
     @property
     def task(self) -> str:
         """What is measured, in words: `retrieval R@1`, `joint mAP@10`, `patch localisation top-1`."""
-        names = {"localisation": "patch localisation", "other": self.protocol}
+        names = {"localisation": "patch localisation", "short": "short-caption retrieval", "other": self.protocol}
         return f"{names.get(self.kind, self.kind)} {self.key}"
 
     @property
     def way(self) -> str:
         """The direction in words; empty where there is only one."""
-        return DIRECTIONS[self.direction] if self.kind in ("retrieval", "joint") else ""
+        return DIRECTIONS[self.direction] if self.kind in ("retrieval", "short", "joint") else ""
 
     @property
     def label(self) -> str:
@@ -101,13 +101,15 @@ class Table:
 
 def kind_of(protocol: str, task: str, key: str) -> Kind:
     """Which of the report's figures a key belongs to: by the result's task, or else by what the names say."""
-    if task in RANK:
+    if task in RANK and not protocol.startswith("short"):
         return task
     if "locali" in protocol.lower():
         return "localisation"
     if key.startswith("mAP"):
         return "joint"
-    return "retrieval" if key.startswith("R@") else "other"
+    if key.startswith("R@"):
+        return "short" if protocol.startswith("short") else "retrieval"
+    return "other"
 
 
 def measures(report: ReportInput) -> list[Measure]:

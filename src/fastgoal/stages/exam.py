@@ -20,7 +20,6 @@ from fastgoal.evaluation import (
     evaluate_localisation,
     evaluate_retrieval,
     located,
-    mean_over_seeds,
 )
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -111,10 +110,7 @@ class Exam:
 
 
 def contrasts(results: Results) -> list[dict[str, Any]]:
-    """Every trained model minus the base, and minus plain `global` fine-tuning, on every figure, query by query.
-
-    Several seeds of one model are averaged per query first, so the intervals speak of the test set, not of the seeds.
-    """
+    """Every trained model minus the base, and minus plain `global` fine-tuning, on every figure, query by query."""
     trained = [name for name in results if not name.startswith(BASE)]
     found = []
     for rival in [BASE] + ["global"] * ("global" in trained):
@@ -123,6 +119,6 @@ def contrasts(results: Results) -> list[dict[str, Any]]:
                 continue
             for protocol, figures in FIGURES.items():
                 if protocol in results[name] and protocol in results[rival]:
-                    ours, theirs = (mean_over_seeds(results[model][protocol]) for model in (name, rival))
+                    ours, theirs = results[name][protocol], results[rival][protocol]
                     found += [compare(ours, theirs, figure) for figure in figures]
     return found

@@ -52,56 +52,64 @@ WITHOUT_EFFECT = ("log_every", "num_workers", "view_cache_mb", "keep_checkpoints
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What is trained, for how long, and how it is watched. Units are in the names or below.
-
-    method: the named loss weights; `global_weight`, `local_weight`, `tsl_weight` replace one of them each.
-    tsl_target: `diagonal` compares each pooled feature with its own local embedding (the released code), `matrix` all
-        with all against ones on the diagonal (the papers' Eq. 14 as printed).
-    tsl_stop_gradient: no gradient into the local side of the token similarity loss.
-    patch_rule: which patches belong to a region (see `geometry.patch_weights`).
-    epochs: passes over the samples; max_steps: stop after so many optimiser steps instead.
-    batch_size: samples that are negatives of each other.
-    accumulate: average the gradient over so many batches before a step. That saves memory but is NOT a larger
-        contrastive batch: samples are only compared within their own batch.
-    learning_rate: the peak, reached after warmup_steps; then `schedule` takes it to 0 (`constant` keeps it).
-    clip_norm: clip the gradient to this norm (None: no clipping, as in the papers' code).
-    seed: keys the order of the samples, together with the epoch and their ids.
-    text_tokens: the text limit, to which the model is stretched or cut (None: as the model is).
-    eval_every: validate every so many steps (None: after each epoch).
-    patience: stop after so many validations without a new best (None: never).
-    save_every: checkpoint every so many steps (None: after each epoch); the newest keep_checkpoints stay.
-    precision: `auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always.
-    num_workers: processes that decode and tokenise (0: this one). view_cache_mb: MiB for decoded views and tokens.
-    log_every: steps per line of history.jsonl. log_to: transformers' logging integrations, such as `tensorboard`.
-    """
+    """What is trained, for how long, and how it is watched. Units are in the names or below."""
 
     method: Method = "goal"
+    """The named loss weights; the next three replace one of them each."""
     global_weight: float | None = None
+    """Weight of the contrast of whole images with whole captions."""
     local_weight: float | None = None
+    """Weight of the contrast of regions with sentences."""
     tsl_weight: float | None = None
+    """Weight of the token similarity loss."""
     tsl_target: Literal["diagonal", "matrix"] = "diagonal"
+    """`diagonal` compares each pooled feature with its own local embedding (the released code), `matrix` all with all
+    against ones on the diagonal (the papers' Eq. 14 as printed)."""
     tsl_stop_gradient: bool = False
+    """No gradient into the local side of the token similarity loss."""
     patch_rule: Literal["overlap", "inside", "area"] = "overlap"
+    """Which patches belong to a region: every overlapping one, those inside, or all by the area they share."""
     epochs: int = 10
+    """Passes over the samples."""
     max_steps: int | None = None
+    """Stop after so many optimiser steps instead."""
     batch_size: int = 16
+    """Samples that are negatives of each other."""
     accumulate: int = 1
+    """Average the gradient over so many batches before a step. That saves memory but is NOT a larger contrastive batch:
+    samples are only compared within their own batch."""
     learning_rate: float = 5e-6
+    """The peak, reached after the warm-up."""
     weight_decay: float = 0.05
+    """AdamW's weight decay, on all parameters as in the papers' code."""
     warmup_steps: int = 0
+    """Steps in which the learning rate rises from 0."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls to 0 (or stays)."""
     clip_norm: float | None = None
+    """Clip the gradient to this norm (default: no clipping, as in the papers' code)."""
     seed: int = 1337
+    """Keys the order of the samples, together with the epoch and their ids."""
     text_tokens: int | None = 248
+    """The text limit, to which the model is stretched or cut."""
     eval_every: int | None = None
+    """Validate every so many steps (default: after each epoch)."""
     patience: int | None = None
+    """Stop after so many validations without a new best (default: never)."""
     save_every: int | None = None
+    """Checkpoint every so many steps (default: after each epoch)."""
     keep_checkpoints: int = 2
+    """Newest checkpoints that stay."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always."""
     num_workers: int = 0
+    """Processes that decode and tokenise (0: this one)."""
     view_cache_mb: int = 512
+    """MiB for decoded views and tokens."""
     log_every: int = 10
+    """Steps per line of history.jsonl."""
     log_to: tuple[str, ...] = ()
+    """transformers' logging integrations, such as `tensorboard`."""
 
     def __post_init__(self) -> None:
         for name, kind in _field_types().items():
@@ -156,16 +164,25 @@ class TrainConfig:
         Raises:
             ConfigError: a file that is missing or not YAML, and whatever `from_mapping` refuses.
         """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError("cannot read the settings", where=path, mend=f"{error.strerror}.") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            what = f"not a YAML file ({' '.join(str(error).split())})"
-            raise ConfigError(what, where=path, mend="Write one `name: value` per line.") from None
-        if not isinstance(values, Mapping | None):
-            raise ConfigError("not a list of settings", where=path, mend="Write one `name: value` per line.")
-        return cls.from_mapping(values or {}, where=path)
+        return cls.from_mapping(read_settings(path), where=path)
+
+
+def read_settings(path: str | Path) -> Mapping[str, Any]:
+    """The `name: value` lines of a YAML file, names and values unchecked.
+
+    Raises:
+        ConfigError: a file that is missing, not YAML, or not of that form.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("cannot read the settings", where=path, mend=f"{error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        what = f"not a YAML file ({' '.join(str(error).split())})"
+        raise ConfigError(what, where=path, mend="Write one `name: value` per line.") from None
+    if not isinstance(values, Mapping | None):
+        raise ConfigError("not a list of settings", where=path, mend="Write one `name: value` per line.")
+    return values or {}
 
 
 def _field_types() -> dict[str, Any]:

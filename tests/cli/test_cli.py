@@ -1,0 +1,124 @@
+"""The command line as a user meets it: separate processes, exit codes, one-line errors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fastgoal.cli import COMMANDS
+
+
+def fastgoal(*arguments, cwd=None, **environment):
+    """Run the command line in a process of its own, offline, without colours."""
+    return subprocess.run(
+        [sys.executable, "-m", "fastgoal", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "100", **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "scenes"
+    done = fastgoal("scenes", folder, "--train", 12, "--val", 4, "--test", 8, "--json", folder.parent / "scenes.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folder.parent / "scenes.json").read_text())["counts"] == {"train": 12, "val": 4, "test": 8}
+    return folder
+
+
+def test_help_lists_every_command_with_a_line_about_it():
+    done = fastgoal("--help")
+    assert done.returncode == 0
+    for name, text in COMMANDS.items():
+        assert name in done.stdout
+        assert text.split()[0] in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches_with_an_example(name):
+    done = fastgoal(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"fastgoal {name} " in done.stdout.split("Example:")[1]
+
+
+def test_a_misspelt_command_or_option_gets_a_suggestion():
+    done = fastgoal("scens")
+    assert done.returncode == 2
+    assert "scenes" in done.stdout + done.stderr
+    done = fastgoal("scenes", "out", "--trian", 3)
+    assert done.returncode == 2
+    assert "--train" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("scenes", "out", "--objects", "many"), "'many' is not a range"),
+        (("scenes", "out", "--objects", "3-12"), "objects: 3-12 objects"),
+        (("match", "nowhere", "--out", "pairs"), "nowhere: no such file or folder"),
+        (("train", "nowhere", "--model", "tiny", "--out", "run"), "nowhere"),
+        (("eval", "no-such-model", "nowhere"), "no-such-model"),
+        (("report", "nowhere", "--out", "page"), "metrics.json"),
+        (("demo", "--quick", "--full"), "Choose one of them"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, said):
+    done = fastgoal(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path):
+    done = fastgoal("scenes", "out", "--objects", "many", "--debug", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+
+
+def test_settings_come_from_a_file_and_flags_win(scenes, tmp_path):
+    pairs = tmp_path / "pairs"
+    done = fastgoal("match", scenes / "train", "--out", pairs, "--regions", "fixed", "--json", tmp_path / "match.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "match.json").read_text())["samples"] == 12
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("method: global\nmax_steps: 2\nbatch_size: 4\nlearning_rate: 1e-4\n")
+    done = fastgoal(
+        "train", pairs, "--model", "tiny", "--out", tmp_path / "run", "--config", settings, "--batch-size", 6,
+        "--json", tmp_path / "train.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "train.json").read_text())
+    assert (report["method"], report["steps"]) == ("global", 2)
+    assert report["config"]["batch_size"] == 6
+    assert report["config"]["learning_rate"] == 1e-4
+
+    settings.write_text("methud: global\n")
+    done = fastgoal("train", pairs, "--model", "tiny", "--out", tmp_path / "other", "--config", settings)
+    assert done.returncode == 2
+    assert "unknown setting 'methud'. Did you mean 'method'?" in done.stderr
+
+    stored = fastgoal("eval", tmp_path / "run" / "model", scenes / "test", "--json", tmp_path / "eval.json")
+    assert stored.returncode == 0, stored.stderr
+    result = json.loads((tmp_path / "eval.json").read_text())
+    assert (result["items"], result["text_tokens"]) == (8, 248)
+    assert set(result["t2i"]) == {"R@1", "R@5", "R@25", "R@50"}
+
+
+def test_a_stretched_model_is_a_model(tmp_path):
+    done = fastgoal("stretch", "tiny", tmp_path / "long", "--tokens", 100)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "long" / "config.json").read_text())["text_config"]["max_position_embeddings"] == 100
+    assert fastgoal("stretch", "tiny", tmp_path / "long").returncode == 2
+
+
+def test_results_go_where_json_says(scenes, tmp_path):
+    where = tmp_path / "a" / "b.json"
+    done = fastgoal("eval", "tiny", scenes / "test", "--task", "localize", "--json", where)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path(where).read_text())["protocol"] == "localisation"

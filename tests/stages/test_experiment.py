@@ -1,0 +1,117 @@
+"""An experiment from samples to the published page, small, real, and killed on the way."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fastgoal.data.samples import open_source
+from fastgoal.data.scenes import ScenesConfig, write_scenes
+from fastgoal.errors import ConfigError
+from fastgoal.evaluation import EvalResult
+from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
+from fastgoal.training import TrainConfig
+
+STEPS = TrainConfig(max_steps=2, batch_size=4, learning_rate=1e-3, epochs=1)
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment") / "scenes"
+    write_scenes(folder, ScenesConfig(train=12, val=4, test=8, seed=4), progress=False)
+    sources = {split: open_source(folder / split) for split in ("train", "val", "test")}
+    arms = (
+        Arm(name="global", config=replace(STEPS, method="global")),
+        Arm(name="goal with true pairs", config=STEPS, pairs="true"),
+        Arm(name="goal", config=STEPS),
+    )
+    return Experiment(model="tiny", **sources, arms=arms, seeds=(1, 2), text_tokens=248)
+
+
+@pytest.fixture(scope="module")
+def finished(experiment, tmp_path_factory):
+    out = tmp_path_factory.mktemp("experiment") / "out"
+    return out, carry_out(experiment, out, progress=False)
+
+
+def test_every_model_sits_every_protocol_once_per_seed(finished):
+    _, record = finished
+    assert list(record.results) == ["base cut at 77", "base", "global", "goal with true pairs", "goal"]
+    for name in ("global", "goal with true pairs", "goal"):
+        assert {protocol: len(runs) for protocol, runs in record.results[name].items()} == {
+            "long-retrieval": 2, "joint": 2, "localisation": 2,
+        }  # fmt: skip
+    assert record.results["base"]["long-retrieval"][0].text_tokens == 248
+    assert record.results["base cut at 77"]["long-retrieval"][0].text_tokens == 77
+
+
+def test_contrasts_are_differences_of_the_means_over_seeds(finished):
+    _, record = finished
+    for found in record.paired:
+        ways = found["metric"].split()
+        figures = {}
+        for name in (found["a"], found["b"]):
+            runs = record.results[name][found["protocol"]]
+            figures[name] = np.mean([getattr(run, ways[0])[ways[1]] for run in runs])
+        assert found["difference"] == pytest.approx(figures[found["a"]] - figures[found["b"]], abs=1e-6)
+    assert {(found["a"], found["b"]) for found in record.paired} == {
+        ("global", "base"), ("goal with true pairs", "base"), ("goal", "base"),
+        ("goal with true pairs", "global"), ("goal", "global"),
+    }  # fmt: skip
+
+
+def test_the_joint_set_is_made_of_true_pairs_where_the_truth_is_known(experiment, finished):
+    _, record = finished
+    truth = {sample.id: sample for sample in experiment.test}
+    for row in record.tables["test"]:
+        sentence, box = row.sentences[row.pairs[0].sentence], row.regions[row.pairs[0].region].box
+        assert any(given.span == sentence and given.box == box for given in truth[row.id].regions)
+
+
+def test_a_second_call_repeats_nothing(experiment, finished, monkeypatch):
+    out, record = finished
+    weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    assert len(weights) >= 6
+
+    def refuse(*_, **__):
+        raise AssertionError("evaluated again")
+
+    monkeypatch.setattr("fastgoal.stages.exam.Exam._evaluate", refuse)
+    again = carry_out(experiment, out, progress=False)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == weights
+    assert again.paired == record.paired
+    assert again.match["images_per_second"] == record.match["images_per_second"] > 0
+
+
+def test_results_of_other_weights_are_not_taken_for_these(experiment, finished):
+    out, record = finished
+    path = out / "eval" / "base" / "long-retrieval.json"
+    key = path.with_suffix(".key.json")
+    changed = json.loads(key.read_text()) | {"model": "other weights"}
+    stale = json.loads(path.read_text()) | {"items": 999_999}
+    key.write_text(json.dumps(changed))
+    path.write_text(json.dumps(stale))
+    carry_out(experiment, out, progress=False)
+    assert EvalResult.load(path).items == record.results["base"]["long-retrieval"][0].items
+
+
+def test_what_is_published_follows_the_contract(experiment, finished, tmp_path):
+    _, record = finished
+    _, files = publish(experiment, record, Heading(title="A test", commands=["fastgoal demo"]), tmp_path)
+    metrics = json.loads(files.metrics.read_text())
+    assert list(metrics["models"]) == list(record.results)
+    result = metrics["models"]["base"]["long-retrieval"]
+    for field in ("protocol", "items", "model", "text_tokens", "truncated_share", "image_fit", "seconds", "versions"):
+        assert field in result
+    assert set(result["t2i"]) == set(result["ci95"]["t2i"]) == {"R@1", "R@5", "R@25", "R@50"}
+    assert {"a", "b", "metric", "difference", "ci95"} <= set(metrics["paired"][0])
+    assert metrics["match"]["samples"] == 12
+    page = files.page.read_text(encoding="utf-8")
+    assert page.count("<img") >= 10
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_arms_have_distinct_names(experiment):
+    with pytest.raises(ConfigError, match="distinct names"):
+        replace(experiment, arms=experiment.arms[:1] * 2)
