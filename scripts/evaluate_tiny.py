@@ -34,8 +34,9 @@ few things, whole scenes; with a phrase or up to five sentences of at most 77 to
 did not for CLIP. It has seen close-ups, as CLIP has seen photographs of single objects. No photograph, no text but
 that of the generator: it knows nothing of the world.
 
-**Training.** `python scripts/pretrain_tiny.py OUT --steps {steps}`: batch {batch}, AdamW, learning rate
-{learning_rate:g} falling along a cosine, seed {seed}, {minutes:.0f} minutes on {hardware}, torch {torch}.
+**Training.** `python scripts/pretrain_tiny.py OUT`: batch {batch}, AdamW, two stages of {steps} steps with peak learning
+rates of {learning_rate}, each falling along a cosine, seed {seed}, {minutes:.0f} minutes on {hardware}, torch {torch}.
+In the second stage close-ups are described in sentences too.
 
 **Measured** (R@1 in percent with 95 % intervals):
 
@@ -69,6 +70,7 @@ def main() -> None:
             rows.append(f"| {kind} | {result.items:,} | {cells[0]} | {cells[1]} |")
             print(rows[-1], flush=True)
     facts = json.loads((folder / "pretraining.json").read_text())
+    facts |= {name: " and ".join(map(str, facts[name])) for name in ("steps", "learning_rate")}
     card = CARD.format(**facts, minutes=facts["seconds"] / 60, vocabulary=len(encoder.tokenizer), rows="\n".join(rows))
     (folder / "README.md").write_text(card, encoding="utf-8")
 

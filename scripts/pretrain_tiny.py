@@ -6,7 +6,7 @@ a phrase or up to five sentences of at most 77 tokens. Paragraphs never occur, s
 were to CLIP. The five-sentence tail trains all 77 text positions, without which stretching them would interpolate
 noise.
 
-    python scripts/pretrain_tiny.py OUT [--steps 4000]      continues from OUT/state.pt when it is there
+    python scripts/pretrain_tiny.py OUT      continues from OUT/state.pt when it is there
 """
 
 import argparse
@@ -38,6 +38,9 @@ from fastgoal.data.scenes.painter import Drawn, paint
 
 SEED = 20_260  # no data set of the package uses this seed
 SIZE, PATCH, WIDTH, TOKENS, MERGES = 96, 12, 128, 77, 700
+STAGES = ((3_600, 1e-3), (1_000, 6e-4))
+"""Steps and peak learning rate. From the second stage on, close-ups are described in sentences too: without that a full
+stop and a place told the model that it was looking at a whole scene."""
 KINDS = (("close-up", 35), ("part", 25), ("whole", 20), ("sentences", 20))
 """Kinds of glimpses and their shares in percent."""
 
@@ -100,33 +103,42 @@ def make_model(tokenizer: CLIPTokenizer) -> CLIPModel:
 class Glimpses(Dataset[tuple[np.ndarray, str]]):
     """Glimpse `i` of scene `i`: a uint8 view of `SIZE` x `SIZE` pixels and its caption."""
 
-    def __init__(self, length: int) -> None:
-        self._length, self._cast = length, Drawn()
+    def __init__(self, length: int, second_stage: int) -> None:
+        self._length, self._second_stage, self._cast = length, second_stage, Drawn()
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         dice = Dice(SEED, "glimpse", index)
-        scene = make_scene(self._cast, seed=SEED, index=index, objects=(1, 10), contrast=0)
+        kind, later = _kind(dice), index >= self._second_stage
+        objects = (1, 4) if later and kind == "close-up" else (1, 10)
+        scene = make_scene(self._cast, seed=SEED, index=index, objects=objects, contrast=0)
         image, boxes = paint(scene, self._cast)
-        kind = _kind(dice)
         if kind == "close-up":
             at = dice.below(len(boxes))
             window = _around(boxes[at], dice)
-            text = noun_phrase(scene.things[at], dice, brief=dice.chance(0.3))
+            text = _describe(scene, at, dice) if later else noun_phrase(scene.things[at], dice, brief=dice.chance(0.3))
         elif kind == "part":
             window, inside = _part(boxes, dice)
             text = short_caption(_only(scene, inside), dice).text
         else:
             window = (0, 0, CANVAS, CANVAS)
-            text = short_caption(scene, dice).text if kind == "whole" else _some_sentences(scene, dice)
+            text = short_caption(scene, dice).text if kind == "whole" else _some_sentences(scene, dice, later)
         return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=window)), text
 
 
 def _kind(dice: Dice) -> str:
     roll = dice.below(100)
     return next(kind for i, (kind, _) in enumerate(KINDS) if roll < sum(share for _, share in KINDS[: i + 1]))
+
+
+def _describe(scene: Scene, at: int, dice: Dice) -> str:
+    """One thing in a phrase, a short caption or a sentence."""
+    form = dice.below(3)
+    if form == 0:
+        return noun_phrase(scene.things[at], dice, brief=dice.chance(0.3))
+    return short_caption(_only(scene, [at]), dice).text if form == 1 else thing_sentence(scene.things[at], dice)
 
 
 def _around(box: tuple[float, ...], dice: Dice) -> tuple[int, int, int, int]:
@@ -161,10 +173,10 @@ def _only(scene: Scene, kept: list[int]) -> Scene:
     )
 
 
-def _some_sentences(scene: Scene, dice: Dice) -> str:
+def _some_sentences(scene: Scene, dice: Dice, later: bool) -> str:
     things = dice.shuffled(scene.things)[: dice.between(1, 5)]
     sentences = [thing_sentence(thing, dice) for thing in things]
-    if dice.chance(0.4):
+    if dice.chance(0.4) and not (later and len(sentences) == 1):
         sentences[-1:] = [setting_sentence(scene, dice)]
     return " ".join(dice.shuffled(sentences))
 
@@ -200,8 +212,9 @@ def collate(items: list[tuple[np.ndarray, str]]) -> tuple[torch.Tensor, list[str
     return torch.from_numpy(np.stack([view for view, _ in items])), [text for _, text in items]
 
 
-def batches(start: int, steps: int, batch: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
-    data = torch.utils.data.Subset(Glimpses(steps * batch), range(start * batch, steps * batch))
+def batches(start: int, batch: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    end = sum(steps for steps, _ in STAGES) * batch
+    data = torch.utils.data.Subset(Glimpses(end, STAGES[0][0] * batch), range(start * batch, end))
     return iter(
         DataLoader(
             data, batch, collate_fn=collate, num_workers=1, prefetch_factor=8, multiprocessing_context="forkserver"
@@ -209,12 +222,19 @@ def batches(start: int, steps: int, batch: int) -> Iterator[tuple[torch.Tensor, 
     )
 
 
+def learning_rate(step: int) -> float:
+    """Warm-up of 200 steps and a cosine to 0 within each stage."""
+    for steps, peak in STAGES:
+        if step < steps:
+            return peak * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        step -= steps
+    return 0.0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -222,41 +242,37 @@ def main() -> None:
     model = make_model(tokenizer)
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    warm_up = 200
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda t: min(1, (t + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * min(1, t / options.steps)))
-    )
+    optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
+    end = sum(steps for steps, _ in STAGES)
     state_file, start, seconds = options.out / "state.pt", 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
         start, seconds = state["step"], state["seconds"]
 
     begun, shown, running = time.time() - seconds, time.time(), 0.0
-    for step, (views_BHWC, texts) in enumerate(batches(start, options.steps, options.batch), start):
+    for step, (views_BHWC, texts) in enumerate(batches(start, options.batch), start):
         pixels = (views_BHWC.permute(0, 3, 1, 2).float() / 255 - mean) / std
         image_BD = model.get_image_features(pixel_values=pixels).pooler_output
         loss = contrastive(model, image_BD, encode_texts(model, tokenizer, texts), texts)
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
         with torch.no_grad():
             model.logit_scale.clamp_(max=float(np.log(100)))
         running += loss.item() / 50
         if (step + 1) % 50 == 0:
             rate = 50 * options.batch / (time.time() - shown)
-            print(f"step {step + 1}/{options.steps}  loss {running:.3f}  {rate:.0f} samples/s", flush=True)
+            print(f"step {step + 1}/{end}  loss {running:.3f}  {rate:.0f} samples/s", flush=True)
             shown, running = time.time(), 0.0
-        if (step + 1) % 250 == 0 or step + 1 == options.steps:
+        if (step + 1) % 250 == 0 or step + 1 == end:
             state = {
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "schedule": schedule.state_dict(),
                 "step": step + 1,
                 "seconds": time.time() - begun,
             }
@@ -264,11 +280,11 @@ def main() -> None:
             state_file.with_suffix(".tmp").replace(state_file)
             save(options.out / "model", model, tokenizer, processor)
     facts = {
-        "steps": options.steps,
+        "steps": [steps for steps, _ in STAGES],
         "batch": options.batch,
-        "samples": options.steps * options.batch,
+        "samples": end * options.batch,
         "seed": SEED,
-        "learning_rate": options.learning_rate,
+        "learning_rate": [peak for _, peak in STAGES],
         "seconds": round(time.time() - begun),
         "hardware": f"{torch.get_num_threads()} CPU threads, {platform.machine()}",
         "torch": torch.__version__,

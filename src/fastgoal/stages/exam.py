@@ -56,17 +56,13 @@ class Exam:
         results: Results = {name: {}}
         for number, folder in enumerate(folders):
             encoder = DualEncoder.load(folder, device=self.device)
-            own_limit = encoder.text_limit
-            if name == BASE and own_limit < self.text_tokens:
-                cut = f"{BASE} cut at {own_limit}"
-                results = {
-                    cut: {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / cut.replace(" ", "-"))]},
-                    **results,
-                }
-            if own_limit != self.text_tokens:
+            if name == BASE and encoder.text_limit < self.text_tokens:
+                cut = f"{BASE} cut at {encoder.text_limit}"
+                results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / _slug(cut))]}
+            if encoder.text_limit != self.text_tokens:
                 encoder.set_text_limit(self.text_tokens)
+            here = out / _slug(f"{name} {number}" if len(folders) > 1 else name)
             for protocol in self._protocols():
-                here = out / (name.replace(" ", "-") + (f"-{number}" if len(folders) > 1 else ""))
                 results[name].setdefault(protocol, []).append(self._take(name, protocol, encoder, here))
         return results
 
@@ -122,3 +118,7 @@ def contrasts(results: Results) -> list[dict[str, Any]]:
                     ours, theirs = results[name][protocol], results[rival][protocol]
                     found += [compare(ours, theirs, figure) for figure in figures]
     return found
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-")
