@@ -34,8 +34,9 @@ few things, whole scenes; with a phrase or up to five sentences of at most 77 to
 did not for CLIP. It has seen close-ups, as CLIP has seen photographs of single objects. No photograph, no text but
 that of the generator: it knows nothing of the world.
 
-**Training.** `python scripts/pretrain_tiny.py OUT`: batch {batch}, AdamW, two stages of {steps} steps with peak learning
-rates of {learning_rate}, each falling along a cosine, seed {seed}, {minutes:.0f} minutes on {hardware}, torch {torch}.
+**Training.** `python scripts/pretrain_tiny.py OUT`: batch {batch}, AdamW, two stages of {steps} steps with peak
+learning rates of {learning_rate}, each falling along a cosine, seed {seed}, {minutes:.0f} minutes on {hardware},
+torch {torch}.
 In the second stage close-ups are described in sentences too.
 
 **Measured** (R@1 in percent with 95 % intervals):
