@@ -39,10 +39,14 @@ from fastgoal.data.scenes.painter import Drawn, paint
 SEED = 20_260  # no data set of the package uses this seed
 SIZE, PATCH, WIDTH, TOKENS, MERGES = 96, 12, 128, 77, 700
 STAGES = ((3_600, 1e-3), (1_000, 6e-4))
-"""Steps and peak learning rate. From the second stage on, close-ups are described in sentences too: without that a full
-stop and a place told the model that it was looking at a whole scene."""
-KINDS = (("close-up", 35), ("part", 25), ("whole", 20), ("sentences", 20))
-"""Kinds of glimpses and their shares in percent."""
+"""Steps and peak learning rate. In the second stage several sentences become rare, as paragraphs are among the captions
+that CLIP was trained on; and close-ups are described in sentences too: without that a full stop and a place told the
+model that it was looking at a whole scene."""
+KINDS = (
+    (("close-up", 35), ("part", 25), ("whole", 20), ("sentences", 20)),
+    (("close-up", 40), ("part", 30), ("whole", 27), ("sentences", 3)),
+)
+"""Kinds of glimpses and their shares in percent, for each stage."""
 
 
 def make_tokenizer() -> CLIPTokenizer:
@@ -111,7 +115,8 @@ class Glimpses(Dataset[tuple[np.ndarray, str]]):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         dice = Dice(SEED, "glimpse", index)
-        kind, later = _kind(dice), index >= self._second_stage
+        later = index >= self._second_stage
+        kind = _kind(dice, KINDS[later])
         objects = (1, 4) if later and kind == "close-up" else (1, 10)
         scene = make_scene(self._cast, seed=SEED, index=index, objects=objects, contrast=0)
         image, boxes = paint(scene, self._cast)
@@ -128,9 +133,9 @@ class Glimpses(Dataset[tuple[np.ndarray, str]]):
         return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=window)), text
 
 
-def _kind(dice: Dice) -> str:
+def _kind(dice: Dice, kinds: tuple[tuple[str, int], ...]) -> str:
     roll = dice.below(100)
-    return next(kind for i, (kind, _) in enumerate(KINDS) if roll < sum(share for _, share in KINDS[: i + 1]))
+    return next(kind for i, (kind, _) in enumerate(kinds) if roll < sum(share for _, share in kinds[: i + 1]))
 
 
 def _describe(scene: Scene, at: int, dice: Dice) -> str:

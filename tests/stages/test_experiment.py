@@ -1,15 +1,20 @@
 """An experiment from samples to the published page, small, real, and killed on the way."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from fastgoal.data.images import read_image
 from fastgoal.data.samples import open_source
 from fastgoal.data.scenes import ScenesConfig, write_scenes
+from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import EvalResult
+from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig
 
@@ -110,6 +115,37 @@ def test_what_is_published_follows_the_contract(experiment, finished, tmp_path):
     page = files.page.read_text(encoding="utf-8")
     assert page.count("<img") >= 10
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+STOCK = """
+import sys, torch, json
+from PIL import Image
+from transformers import CLIPModel, CLIPTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+folder, image, caption = sys.argv[1:]
+model = CLIPModel.from_pretrained(folder).eval()
+text = CLIPTokenizer.from_pretrained(folder)([caption], truncation=True, return_tensors="pt")
+pixels = CLIPImageProcessorPil.from_pretrained(folder)([Image.open(image)], return_tensors="pt")
+with torch.no_grad():
+    found = model.get_image_features(**pixels).pooler_output, model.get_text_features(**text).pooler_output
+assert "fastgoal" not in sys.modules
+print(json.dumps([torch.nn.functional.normalize(one)[0].tolist() for one in found]))
+"""
+
+
+def test_a_trained_folder_gives_the_same_embeddings_without_fastgoal(experiment, finished):
+    out, _ = finished
+    folder, sample = out / "runs" / "goal-1" / "model", next(iter(experiment.test))
+    image = experiment.test.image_path(sample)
+    arguments = [sys.executable, "-c", STOCK, folder, image, sample.caption]
+    done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stock_image, stock_text = json.loads(done.stdout)
+    encoder = DualEncoder.load(str(folder))
+    own_image, own_text = embed_images(encoder, [read_image(image)])[0], embed_texts(encoder, [sample.caption])[0][0]
+    assert len(encoder.tokenizer(sample.caption).input_ids) > 77
+    assert np.abs(own_image - stock_image).max() < 1e-6
+    assert np.abs(own_text - stock_text).max() < 1e-6
 
 
 def test_arms_have_distinct_names(experiment):

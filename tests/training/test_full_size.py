@@ -1,0 +1,52 @@
+"""Two steps at the size people train: a ViT-B/16-shaped CLIP with a vocabulary of 49,408 tokens, random weights."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.training import TrainConfig, train
+
+VOCABULARY = 49_408
+
+
+def openai_sized_tokenizer(small: CLIPTokenizer) -> CLIPTokenizer:
+    """The small tokenizer with its vocabulary filled up to OpenAI's size; begin and end stay the two highest ids."""
+    vocabulary = sorted(small.get_vocab(), key=small.get_vocab().__getitem__)
+    *tokens, begin, end = vocabulary
+    tokens += [f"filler{i}</w>" for i in range(VOCABULARY - len(vocabulary))]
+    merges = [tuple(pair) for pair in json.loads(small.backend_tokenizer.to_str())["model"]["merges"]]
+    return CLIPTokenizer(vocab={t: i for i, t in enumerate([*tokens, begin, end])}, merges=merges, model_max_length=77)
+
+
+@pytest.fixture(scope="module")
+def vit_b_16(tmp_path_factory: pytest.TempPathFactory, small_clip_folder: Path) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "vit-b-16"
+    tokenizer = openai_sized_tokenizer(CLIPTokenizer.from_pretrained(small_clip_folder))
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config={**ids, "vocab_size": VOCABULARY}, vision_config={"patch_size": 16})
+    CLIPModel(config).save_pretrained(folder)
+    CLIPProcessor(CLIPImageProcessorPil(), tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_two_steps_of_goal(vit_b_16, write_table, tmp_path):
+    encoder = DualEncoder.load(str(vit_b_16))
+    assert sum(p.numel() for p in encoder.parameters()) == 149_620_737
+    assert (encoder.grid, encoder.dim, encoder.text_limit) == (14, 512, 77)
+    before = encoder.clip.visual_projection.weight.detach().clone()
+    config = TrainConfig(method="goal", max_steps=2, batch_size=4, learning_rate=1e-5)
+    report = train(write_table(), encoder, tmp_path / "run", config, progress=False)
+    assert report.steps == 2
+    assert encoder.text_limit == 248
+    assert all(np.isfinite(value) for term in report.loss.values() for value in term.values())
+    assert {"loss", "global", "local", "tsl"} == set(report.loss)
+    assert not torch.equal(before, encoder.clip.visual_projection.weight)
+    again = CLIPModel.from_pretrained(tmp_path / "run" / "model")
+    assert again.text_model.embeddings.position_embedding.num_embeddings == 248
