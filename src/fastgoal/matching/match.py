@@ -102,7 +102,7 @@ def match(
     begin, rows = time.perf_counter(), settings.shard_rows
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
         todo = [sample for sample in source if sample.id not in writer.done]
-        with tqdm(total=len(source), initial=len(writer.done), desc="match", disable=not progress) as bar:
+        with tqdm(total=len(source), initial=len(writer.done), desc="match", disable=None if progress else True) as bar:
             for start in range(0, len(todo), rows):
                 for row in match_samples(todo[start : start + rows], source.root, encoder, proposer, settings, bar):
                     writer.add(row)

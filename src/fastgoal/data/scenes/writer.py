@@ -96,7 +96,7 @@ def write_scenes(out: str | Path, config: ScenesConfig, *, progress: bool = True
         return result
     try:
         done.unlink(missing_ok=True)
-        with tqdm(total=sum(counts.values()), desc="scenes", unit="scene", disable=not progress) as bar:
+        with tqdm(total=sum(counts.values()), desc="scenes", unit="scene", disable=None if progress else True) as bar:
             for split, count in counts.items():
                 if count:
                     _write_split(out / split, draw_samples(config, split, count), bar)
