@@ -1,5 +1,5 @@
 # Everything needs only Python 3.11 to 3.13; `.venv` is made on the first call.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 BIN := .venv/bin
 
 .PHONY: demo test lint types bench clean

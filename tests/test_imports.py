@@ -77,7 +77,7 @@ def test_nothing_imports_torchvision_or_an_extra_at_the_top():
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():
-    heavy = ("torch", "transformers", "matplotlib", "pyarrow", "skimage")
+    heavy = ("torch", "transformers", "matplotlib", "pyarrow")
     code = f"import sys, fastgoal, fastgoal.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

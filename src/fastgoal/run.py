@@ -58,6 +58,10 @@ def run(
         raise DataError(what, where=data, mend=f"Give at least {LEAST}; a few hundred make the figures mean something.")
     splits = split_by_image(source, settings.shares, settings.seed)
     parts = {name: _part(source, name, samples) for name, samples in splits.items()}
+    for name, part in parts.items():
+        if not len(part):
+            mend = "Give more images, or another --seed, which splits them in another way."
+            raise DataError(f"of {images} images none fell into the {name} set", where=data, mend=mend)
     learning_rate = settings.learning_rate or (_TINY_LEARNING_RATE if settings.model == "tiny" else 5e-6)
     shared = {"epochs": settings.epochs, "batch_size": settings.batch_size, "learning_rate": learning_rate}
     experiment = Experiment(

@@ -72,6 +72,10 @@ def test_a_misspelt_command_or_option_gets_a_suggestion():
         (("eval", "no-such-model", "nowhere"), "no-such-model"),
         (("report", "nowhere", "--out", "page"), "metrics.json"),
         (("demo", "--quick", "--full"), "Choose one of them"),
+        (("eval", "tiny", ".", "--task", "localize", "--protocol", "joint"), "protocol 'joint' is for joint"),
+        (("eval", "tiny", ".", "--batch", "0"), "0 images per forward pass"),
+        (("eval", "tiny", ".", "--device", "cuda:77"), "this device cannot be used"),
+        (("report", ".", "--out", "."), "Choose another folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, said):

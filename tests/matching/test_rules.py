@@ -30,6 +30,12 @@ def test_without_sentences_boxes_or_regions_nothing_is_known():
     assert known_pairs(SENTENCES, GIVEN, []).shape == (3, 0)
 
 
+def test_a_region_that_is_not_the_box_is_not_its_truth():
+    assert not known_pairs(SENTENCES, GIVEN, [Region(box=(0, 0, 100, 100), source="fixed")]).any()
+    outside = (GivenRegion(box=(500, 500, 520, 520), span=(0, 5)),)
+    assert not known_pairs(SENTENCES, outside, REGIONS).any()
+
+
 def test_only_true_pairs_are_chosen_best_first():
     known = known_pairs(SENTENCES, GIVEN, REGIONS)
     sim = np.array([[0.2, 0.9, 0.1], [0.9, 0.6, 0.1], [0.99, 0.99, 0.99]])

@@ -76,6 +76,9 @@ def _run(tokens: list[str], debug: bool) -> int:
         print(f"fastgoal: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fastgoal: interrupted. What was finished is kept; the same command continues.", file=sys.stderr)
+        print(
+            "fastgoal: interrupted. What was finished is kept; the same command continues (train: with --resume).",
+            file=sys.stderr,
+        )
         return 130
     return 0

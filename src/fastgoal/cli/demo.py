@@ -11,7 +11,7 @@ from fastgoal.errors import ConfigError
 from fastgoal.report import metrics, terminal_table
 
 
-def demo(*, out: Path = Path("demo"), quick: bool = False, full: bool = False, json: Json = None) -> None:
+def demo(*, out: Path | None = None, quick: bool = False, full: bool = False, json: Json = None) -> None:
     """The whole story on built-in data, offline: scenes, matching, fine-tuning, evaluation, report.
 
     Trains the bundled model `tiny` with and without local pairs on drawn scenes, and writes a page that shows what
@@ -20,7 +20,7 @@ def demo(*, out: Path = Path("demo"), quick: bool = False, full: bool = False, j
     Example: `fastgoal demo --quick --out demo-quick`
 
     Args:
-        out: folder for everything.
+        out: folder for everything (default: demo, demo-quick or demo-full).
         quick: a smoke of every stage in under a minute; its figures mean nothing.
         full: all four methods, and two with true pairs, with three seeds each (about an hour on two cores).
     """
@@ -28,7 +28,8 @@ def demo(*, out: Path = Path("demo"), quick: bool = False, full: bool = False, j
         raise ConfigError("both --quick and --full", mend="Choose one of them.")
     quiet_libraries()
     size = quick_size() if quick else full_size() if full else normal()
-    found, files = tell(out, size, command=typed())
+    name = "demo-quick" if quick else "demo-full" if full else "demo"
+    found, files = tell(out or Path(name), size, command=typed())
     write_result(json, metrics(found))
     print(terminal_table(found))
     print(f"report: {files.page}")

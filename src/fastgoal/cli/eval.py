@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, write_result
 from fastgoal.data.samples import open_source
+from fastgoal.errors import ConfigError
 from fastgoal.evaluation import (
     EvalResult,
     evaluate_joint,
@@ -17,6 +18,7 @@ from fastgoal.evaluation import (
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 
+_TASK = {"retrieval": "retrieval", "joint": "joint", "localize": "localisation"}
 _PROTOCOL = {"retrieval": "long-retrieval", "joint": "joint", "localize": "localisation"}
 
 
@@ -46,8 +48,13 @@ def evaluate(
         batch: images per forward pass.
     """
     quiet_libraries()
-    encoder = DualEncoder.load(model, device=device, text_tokens=tokens)
     asked = protocol_named(protocol or _PROTOCOL[task])
+    if asked.task != _TASK[task]:
+        what = f"protocol '{asked.name}' is for {asked.task}"
+        raise ConfigError(what, where="--protocol", mend=f"Leave it out, or do not ask for --task {task}.")
+    if batch < 1:
+        raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
+    encoder = DualEncoder.load(model, device=device, text_tokens=tokens)
     if asked.task == "joint":
         result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch)
     else:

@@ -18,7 +18,7 @@ def match(
     /,
     *,
     out: Path,
-    regions: Literal["flism", "detector", "proposals", "fixed", "given"] = "flism",
+    regions: Literal["flism", "detector", "proposals", "fixed", "given"] | None = None,
     detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
     matcher: str = "tiny",
     rule: Rule = "flism",
@@ -41,7 +41,7 @@ def match(
         data: a folder of images with a `.txt` each, or a folder with `captions.jsonl`.
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
-            five fixed boxes.
+            five fixed boxes. Default: `flism`, or `given` with `--rule true`.
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data.
@@ -52,7 +52,7 @@ def match(
     quiet_libraries()
     source = open_source(data, root=root, limit=limit)
     encoder = DualEncoder.load(matcher, device=device)
-    proposer = make_proposer(regions, detector=detector, device=device)
+    proposer = make_proposer(regions or ("given" if rule == "true" else "flism"), detector=detector, device=device)
     settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)
     report = match_pairs(source, encoder, proposer, out, settings)
     write_result(json, report.to_json())

@@ -44,7 +44,7 @@ def train(
     quiet_libraries()
     encoder = DualEncoder.load(model, device=device)
     table = PairsTable.open(pairs, root=root)
-    held_out = None if val is None else PairsTable.open(val)
+    held_out = None if val is None else PairsTable.open(val, root=root)
     report = train_model(table, encoder, out, settings, val=held_out, resume=resume)
     write_result(json, asdict(report))
     last = ", ".join(f"{term} {value['first']:.3f} -> {value['last']:.3f}" for term, value in report.loss.items())

@@ -60,7 +60,7 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
         image.load()
     except _BROKEN as error:
         mend = "The file is probably truncated; copy it again or remove it from the data."
-        raise DataError(f"the image cannot be decoded ({error})", where=where, mend=mend) from error
+        raise DataError("the image cannot be decoded", where=where, mend=f"{mend} Pillow says: {error}.") from error
     return _rgb(_upright(image), where)
 
 

@@ -19,6 +19,8 @@ from fastgoal.pairs import LocalPair
 from fastgoal.regions.region import Region
 
 Rule = Literal["flism", "lism", "true"]
+SAME = 0.5
+"""IoU from which a region counts as a given box: rounding outward changes a box of a few pixels a good deal."""
 Bools = npt.NDArray[np.bool_]
 Similarities = npt.NDArray[np.floating[Any]]
 
@@ -57,9 +59,10 @@ def known_pairs(sentences: Sequence[Span], given: Sequence[GivenRegion], regions
     """S x R: the sentence speaks of the region, as the given boxes and their spans say; a box is its nearest region."""
     known_SR = np.zeros((len(sentences), len(regions)), dtype=bool)
     if regions and given:
-        nearest_T = iou_matrix([g.box for g in given], [r.box for r in regions]).argmax(axis=1)
-        for about_S, nearest in zip(about(sentences, given).T, nearest_T, strict=True):
-            known_SR[:, nearest] |= about_S
+        iou_TR = iou_matrix([g.box for g in given], [r.box for r in regions])
+        for about_S, iou_R in zip(about(sentences, given).T, iou_TR, strict=True):
+            if iou_R.max() >= SAME:
+                known_SR[:, iou_R.argmax()] |= about_S
     return known_SR
 
 

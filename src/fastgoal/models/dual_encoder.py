@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fastgoal.errors import ModelError
 from fastgoal.models import clip_family as family
 from fastgoal.models.folder import read_folder, write_folder
 from fastgoal.models.longtext import stretch
@@ -82,12 +83,18 @@ class DualEncoder(nn.Module):
 
         Raises:
             ModelError: no such model, another architecture, weights that are missing or do not fit, a tokenizer that
-                disagrees with the config.
+                disagrees with the config; a device that is not there.
         """
         encoder = cls(*read_folder(str(name)), name=str(name))
         if text_tokens is not None and text_tokens != encoder.text_limit:
             encoder.set_text_limit(text_tokens)
-        return encoder.eval().to(device)
+        try:
+            return encoder.eval().to(device)
+        except (AssertionError, RuntimeError) as error:
+            what = f"this device cannot be used ({str(error).splitlines()[0]})"
+            raise ModelError(
+                what, where=f"device {device}", mend="Use cpu, or install a torch build for it."
+            ) from error
 
     def save(self, folder: str | Path) -> None:
         """Write a plain transformers folder: config, safetensors, tokenizer, and both processor files."""

@@ -1,7 +1,8 @@
 """Every model under the same protocols on the same test data, and the differences between them.
 
-The images are decoded once for all models. A result that is on disk counts as done if it is of the same weights, data
-and text limit.
+The joint test set is made once: of true pairs where the data has true boxes, else of pairs that the base chose before
+training, which favours the base. The images are decoded once for all models. A result that is on disk counts as done if
+it is of the same weights, data and text limit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,7 @@ class Exam:
         match protocol.name:
             case "joint":
                 seen = views.setdefault("joint", JointSet.of(self.pairs).views(self.pairs, fit))
-                return evaluate_joint(encoder, self.pairs, protocol=protocol, views=seen)
+                return evaluate_joint(encoder, self.pairs, protocol=protocol, views=seen, allow_own_matcher=True)
             case "localisation":
                 seen = views.setdefault("localisation", ViewSet.of(located(self.test), fit))
                 return evaluate_localisation(encoder, self.test, protocol=protocol, views=seen)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastgoal.data.samples import Source
-from fastgoal.errors import ConfigError
-from fastgoal.evaluation import EvalResult, ViewSet, evaluate_retrieval
+from fastgoal.errors import ConfigError, DataError
+from fastgoal.evaluation import EvalResult
 from fastgoal.matching import MatchSettings, match
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -75,6 +75,7 @@ class Record:
 
     folders: model name -> model folders, one per seed. results: model name -> protocol -> results, likewise.
     histories, training: model name -> history rows and report of the first seed. match: report of the training table.
+    tables: pairs by name. test: the test samples whose images can be read.
     seconds: per stage, of this session.
     """
 
@@ -85,6 +86,7 @@ class Record:
     training: dict[str, dict[str, Any]] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, PairsTable] = field(default_factory=dict)
+    test: Source | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -103,6 +105,7 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
     record = Record()
     with record.timed("match"):
         _match(experiment, out / "pairs", record, progress)
+        test = record.test = _readable(experiment.test, record.tables["test"])
     record.folders[BASE] = [experiment.model]
     for arm in experiment.arms:
         with record.timed(f"train {arm.name}"):
@@ -110,7 +113,7 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
                 _train(experiment, arm, seed, out, record, progress) for seed in experiment.seeds
             ]
     with record.timed("evaluate"):
-        exam = Exam(experiment.test, record.tables["test"], experiment.short, experiment.text_tokens, experiment.device)
+        exam = Exam(test, record.tables["test"], experiment.short, experiment.text_tokens, experiment.device)
         for name, folders in record.folders.items():
             record.results |= exam.sit(name, folders, out / "eval")
     record.paired = contrasts(record.results)
@@ -136,6 +139,7 @@ def _match(experiment: Experiment, folder: Path, record: Record, progress: bool)
         record.tables[name] = PairsTable.open(folder / name)
 
     table("train", experiment.train, matched, proposer)
+    table("val", experiment.val, matched, make_proposer("fixed"))  # validation asks for whole images only
     record.match = read_json(folder / "train.json") or {}
     given = make_proposer("given")
     if any(arm.pairs == "true" for arm in experiment.arms):
@@ -149,18 +153,19 @@ def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Recor
     config = replace(arm.config, seed=seed, text_tokens=experiment.text_tokens)
     folder = out / "runs" / f"{arm.name.replace(' ', '-')}-{seed}"
     encoder = DualEncoder.load(experiment.model, device=experiment.device)
-    views = ViewSet.of(experiment.val, encoder.fit)
-
-    def validate(model: DualEncoder) -> float:
-        result = evaluate_retrieval(model, experiment.val, views=views)
-        return (result.t2i["R@1"] + result.i2t["R@1"]) / 2
-
     table = record.tables["true" if arm.pairs == "true" else "train"]
-    report = train(
-        table, encoder, folder, config, val=validate if len(experiment.val) else None, resume=True, progress=progress
-    )
+    report = train(table, encoder, folder, config, val=record.tables["val"], resume=True, progress=progress)
     if arm.name not in record.histories:
         lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
         record.histories[arm.name] = [json.loads(line) for line in lines]
         record.training[arm.name] = asdict(report)
     return str(folder / "model")
+
+
+def _readable(source: Source, table: PairsTable) -> Source:
+    """The samples whose image matching could read."""
+    skipped = {row.id for row in table if row.skip is not None}
+    readable = replace(source, samples=tuple(sample for sample in source if sample.id not in skipped))
+    if not len(readable):
+        raise DataError("no image here can be read", where=source.root, mend="Mend the images of the test set.")
+    return readable

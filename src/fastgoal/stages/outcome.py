@@ -111,25 +111,30 @@ def _pair_example(row: PairsRow, sample: Sample | None, image: Path) -> PairExam
 
 
 def retrieval_examples(experiment: Experiment, record: Record) -> list[RetrievalExample]:
-    """Captions whose own image the last arm finds much better than its rival, and those it fails on worst."""
+    """Captions whose image `goal` finds much better than `global`, and those it fails on worst.
+
+    Without a `goal` among the arms the last one is shown, without `global` the base.
+    """
     names = [BASE, *(arm.name for arm in experiment.arms)]
-    subject, rivals = names[-1], names[:-1]
+    subject = "goal" if "goal" in names else names[-1]
+    rival = "global" if "global" in names and subject != "global" else BASE
+    test = record.test or experiment.test
     ranks = {name: _caption_ranks(record.results[name]["long-retrieval"][0]) for name in names}
     captions = list(ranks[subject])
-    gain = np.array([ranks[rivals[-1]][name] - ranks[subject][name] for name in captions])
+    gain = np.array([ranks[rival][name] - ranks[subject][name] for name in captions])
     own = np.array([ranks[subject][name] for name in captions])
     best = np.lexsort((own, -gain))[:SHOWN_QUERIES]
     worst = [i for i in np.argsort(-own, kind="stable") if i not in set(best)][:SHOWN_QUERIES]
     shown = [captions[i] for i in (*best, *worst)]
-    samples = {sample.id: sample for sample in experiment.test if sample.id in set(shown)}
+    samples = {sample.id: sample for sample in test if sample.id in set(shown)}
     asked = [samples[name] for name in shown]
-    views, hits = ViewSet.of(experiment.test, DualEncoder.load(experiment.model).fit), {}
-    for name in (rivals[-1], subject):
+    views, hits = ViewSet.of(test, DualEncoder.load(experiment.model).fit), {}
+    for name in (rival, subject):
         hits[name] = _top_hits(experiment, record.folders[name][0], asked, views)
     return [
         RetrievalExample(
             query=sample.caption,
-            truth=experiment.test.image_path(sample),
+            truth=test.image_path(sample),
             ranks={name: ranks[name][sample.id] for name in names},
             hits={name: hits[name][i] for name in hits},
         )
@@ -147,10 +152,10 @@ def _top_hits(experiment: Experiment, folder: str, asked: Sequence[Sample], view
     encoder = DualEncoder.load(folder, device=experiment.device, text_tokens=experiment.text_tokens)
     text_QD, _ = embed_texts(encoder, [sample.caption for sample in asked])
     sim_QN = text_QD @ embed_images(encoder, views).T
-    images = [image for image, _ in views.wanted]
+    images, root = [image for image, _ in views.wanted], experiment.test.root
     return [
         [
-            Hit(image=experiment.test.root / images[n], score=float(sim_N[n]), correct=images[n] == sample.image)
+            Hit(image=root / images[n], score=float(sim_N[n]), correct=images[n] == sample.image)
             for n in np.argsort(-sim_N)[:SHOWN_HITS]
         ]
         for sample, sim_N in zip(asked, sim_QN, strict=True)

@@ -76,7 +76,9 @@ class PairsDataset(Dataset[PairsRow]):
         usable = [(i, row) for i, row in enumerate(table) if row.skip is None and (row.pairs or not paired_only)]
         if len(usable) < 2:
             what = f"{len(usable)} of {len(table)} samples can be trained on{' (with a local pair)' * paired_only}"
-            raise DataError(what, where=table.folder, mend="Give at least two; `fastgoal check` lists what is broken.")
+            raise DataError(
+                what, where=table.folder, mend="Give at least two; what `fastgoal match` printed says what was skipped."
+            )
         self.index_N = np.array([i for i, _ in usable], dtype=np.int64)
         self.id_N = hash_keys(row.id for _, row in usable)
         self.image_N = hash_keys(row.image for _, row in usable)

@@ -10,6 +10,7 @@ checkpoint.
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ class RunFolder:
     def keep_model(self, encoder: DualEncoder, card: str) -> None:
         """Replace `model/` by these weights."""
         aside = self.path / "model.new"
+        shutil.rmtree(aside, ignore_errors=True)  # what a kill in the middle of an earlier save left there
         encoder.save(aside)
         (aside / "README.md").write_text(card, encoding="utf-8")
         replace_folder(aside, self.model)

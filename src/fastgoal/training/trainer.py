@@ -87,7 +87,12 @@ def train(
     if config.text_tokens is not None and config.text_tokens != encoder.text_limit:
         encoder.set_text_limit(config.text_tokens)
     dataset = PairsDataset(table, paired_only=config.weights.global_ == 0)
-    identity = {**config.trajectory(), "data": dataset.fingerprint, "starting weights": encoder.fingerprint}
+    identity = {
+        **config.trajectory(),
+        "data": dataset.fingerprint,
+        "starting weights": encoder.fingerprint,
+        "validation": _validation_key(val),
+    }
     folder = RunFolder(out, identity, resume=resume)
     with _quiet_transformers():
         if (done := read_json(folder.report)) is not None:
@@ -101,6 +106,13 @@ def train(
     report = _report(loop)
     write_json(folder.report, asdict(report))
     return report
+
+
+def _validation_key(val: PairsTable | Validate | None) -> str | None:
+    """What decides which weights are kept; a function given by the caller is not looked into."""
+    if isinstance(val, PairsTable):
+        return PairsDataset(val).fingerprint
+    return None if val is None else "a function"
 
 
 def _refuse_many_processes() -> None:
