@@ -37,7 +37,7 @@ that of the generator: it knows nothing of the world.
 **Training.** `python scripts/pretrain_tiny.py OUT`: batch {batch}, AdamW, two stages of {steps} steps with peak
 learning rates of {learning_rate}, each falling along a cosine, seed {seed}, {minutes:.0f} minutes on {hardware},
 torch {torch}.
-In the second stage close-ups are described in sentences too.
+In the second stage close-ups are described in sentences too, and several sentences are rare.
 
 **Measured** (R@1 in percent with 95 % intervals):
 
