@@ -76,7 +76,7 @@ class Record:
     folders: model name -> model folders, one per seed. results: model name -> protocol -> results, likewise.
     histories, training: model name -> history rows and report of the first seed. match: report of the training table.
     tables: pairs by name. test: the test samples whose images can be read.
-    seconds: per stage, of this session.
+    seconds: per stage, of this call.
     """
 
     folders: dict[str, list[str]] = field(default_factory=dict)

@@ -35,10 +35,10 @@ TERMS = ("loss", "global", "local", "tsl")
 class TrainReport:
     """The `train` result.
 
-    samples_per_second: of this session, validation and saving excluded. loss: per term, `first` (step 1) and `last`
+    samples_per_second: of this call, validation and saving excluded. loss: per term, `first` (step 1) and `last`
     (mean of the last `log_every` steps); terms unweighted, `loss` their weighted sum. seconds: spent on training,
-    resumed sessions added up. peak_memory_mib: on the GPU, or of the process. validation: score per step, if anything
-    was held out. unpaired, hidden_sentences, hidden_regions: the share of samples seen in this session that had no
+    resumed calls added up. peak_memory_mib: on the GPU, or of the process. validation: score per step, if anything
+    was held out. unpaired, hidden_sentences, hidden_regions: the share of samples seen in this call that had no
     local pair, and whose sentence lay beyond the text limit or whose region was cropped away, so that they added
     nothing to that half of the token similarity loss.
     """
