@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,7 +74,7 @@ class Record:
     """What an experiment found, filled stage by stage.
 
     folders: model name -> model folders, one per seed. results: model name -> protocol -> results, likewise.
-    histories, training: model name -> history rows and report of the first seed. match: report of the training table.
+    histories: model name -> history rows of the first seed. match: report of the training table.
     tables: pairs by name. test: the test samples whose images can be read.
     seconds: per stage, of this call.
     """
@@ -83,7 +83,6 @@ class Record:
     results: dict[str, dict[str, list[EvalResult]]] = field(default_factory=dict)
     paired: list[dict[str, Any]] = field(default_factory=list)
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    training: dict[str, dict[str, Any]] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, PairsTable] = field(default_factory=dict)
     test: Source | None = None
@@ -154,11 +153,10 @@ def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Recor
     folder = out / "runs" / f"{arm.name.replace(' ', '-')}-{seed}"
     encoder = DualEncoder.load(experiment.model, device=experiment.device)
     table = record.tables["true" if arm.pairs == "true" else "train"]
-    report = train(table, encoder, folder, config, val=record.tables["val"], resume=True, progress=progress)
+    train(table, encoder, folder, config, val=record.tables["val"], resume=True, progress=progress)
     if arm.name not in record.histories:
         lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
         record.histories[arm.name] = [json.loads(line) for line in lines]
-        record.training[arm.name] = asdict(report)
     return str(folder / "model")
 
 
