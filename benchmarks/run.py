@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fastgoal.data.samples import open_source
 from fastgoal.data.scenes import ScenesConfig, write_scenes
 from fastgoal.data.sentences import split_sentences
+from fastgoal.data.source import open_source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.matching import MatchSettings, match
 from fastgoal.models.dual_encoder import DualEncoder

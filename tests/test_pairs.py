@@ -32,9 +32,8 @@ def row(number: int) -> PairsRow:
 
 def write(folder: Path, rows: list[PairsRow], shard_rows: int = 4, origin: Origin = ORIGIN) -> None:
     with PairsWriter(folder, root=folder.parent / "data", origin=origin, shard_rows=shard_rows) as writer:
-        for item in rows:
-            if item.id not in writer.done:
-                writer.add(item)
+        for item in rows[writer.done :]:
+            writer.add(item)
 
 
 def interrupt(folder: Path, rows: list[PairsRow]) -> None:
@@ -77,8 +76,10 @@ def test_table_and_images_can_move_together_or_apart(tmp_path: Path) -> None:
     assert str(tmp_path) not in (tmp_path / "a" / "pairs" / "manifest.json").read_text()
     (tmp_path / "a").rename(tmp_path / "b")
     moved = PairsTable.open(tmp_path / "b" / "pairs")
-    assert moved.image_path(moved[0]).resolve() == tmp_path / "b" / "data" / "images" / "0.jpg"
-    assert PairsTable.open(tmp_path / "b" / "pairs", root="other").image_path(ROWS[0]) == Path("other/images/0.jpg")
+    assert Path(moved.images.open(moved[0].image)).resolve() == tmp_path / "b" / "data" / "images" / "0.jpg"
+    assert PairsTable.open(tmp_path / "b" / "pairs", root="other").images.open(ROWS[0].image) == Path(
+        "other/images/0.jpg"
+    )
 
 
 def test_an_interrupted_run_keeps_finished_shards_and_ends_as_a_straight_one(tmp_path: Path) -> None:

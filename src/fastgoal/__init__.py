@@ -17,7 +17,7 @@ _WHERE = {
     "evaluate_retrieval": "fastgoal.evaluation",
     "make_proposer": "fastgoal.regions",
     "match": "fastgoal.matching",
-    "open_source": "fastgoal.data.samples",
+    "open_source": "fastgoal.data.source",
     "split_sentences": "fastgoal.data.sentences",
     "train": "fastgoal.training",
     "write_scenes": "fastgoal.data.scenes",

@@ -7,8 +7,8 @@ alone, before `goal` was run on them.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fastgoal.data.samples import Source, open_source
 from fastgoal.data.scenes import ScenesConfig, write_scenes
+from fastgoal.data.source import Source, open_source
 from fastgoal.report import ReportFiles, ReportInput
 from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig

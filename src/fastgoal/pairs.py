@@ -24,7 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastgoal.data.samples import Span
+from fastgoal.data.store import ImageStore
 from fastgoal.errors import DataError
+from fastgoal.files import ASIDE, write_file, writing
 from fastgoal.regions.region import Region
 
 SCHEMA_VERSION = 1
@@ -140,7 +142,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, default=str)
-        _write_atomically(folder / MANIFEST, text.encode())
+        write_file(folder / MANIFEST, text)
 
 
 class PairsWriter:
@@ -171,17 +173,17 @@ class PairsWriter:
     ) -> None:
         self.folder, self._shard_rows = Path(folder), shard_rows
         self._pending: list[PairsRow] = []
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         relative = Path(os.path.relpath(Path(root).resolve(), self.folder.resolve())).as_posix()
         fresh = Manifest(origin=origin or Origin(), root=relative, counts={"samples": 0, "paired": 0, "skipped": 0})
         self.manifest = replace(self._continued(fresh, overwrite), root=relative)
-        self.done: frozenset[str] = frozenset(_ids(self.folder, self.manifest.shards))
         self.manifest.write(self.folder)
 
     def _continued(self, fresh: Manifest, overwrite: bool) -> Manifest:
         """The manifest to go on from: the one already here if it is of the same making, else a fresh one."""
         if not (self.folder / MANIFEST).exists():
-            if foreign := next((path for path in self.folder.iterdir() if path.suffix != ".tmp"), None):
+            if foreign := next((path for path in self.folder.iterdir() if path.suffix != ASIDE), None):
                 mend = "Choose an empty or new folder for the pairs table."
                 raise DataError(f"the folder is not empty (it holds {foreign.name})", where=self.folder, mend=mend)
             return fresh
@@ -197,6 +199,11 @@ class PairsWriter:
         _verify(self.folder, found.shards)
         return found
 
+    @property
+    def done(self) -> int:
+        """Rows in finished shards."""
+        return self.manifest.counts["samples"]
+
     def add(self, row: PairsRow) -> None:
         self._pending.append(row)
         if len(self._pending) >= self._shard_rows:
@@ -208,7 +215,7 @@ class PairsWriter:
             return
         data = _parquet(self._pending)
         name = f"shard-{len(self.manifest.shards):05d}.parquet"
-        _write_atomically(self.folder / name, data)
+        write_file(self.folder / name, data)
         shard = Shard(file=name, rows=len(self._pending), sha256=hashlib.sha256(data).hexdigest())
         added = {
             "samples": len(self._pending),
@@ -277,8 +284,10 @@ class PairsTable:
         for number in range(len(self.manifest.shards)):
             yield from map(_row, self._shard(number).to_pylist())
 
-    def image_path(self, row: PairsRow) -> Path:
-        return self.root / row.image
+    @property
+    def images(self) -> ImageStore:
+        """Where the rows' images are read from."""
+        return ImageStore(self.root)
 
     def verify(self) -> None:
         """Compare every shard with its checksum.
@@ -319,24 +328,9 @@ def _row(record: dict[str, Any]) -> PairsRow:
     )
 
 
-def _ids(folder: Path, shards: tuple[Shard, ...]) -> Iterator[str]:
-    for shard in shards:
-        yield from pq.read_table(folder / shard.file, columns=["id"])["id"].to_pylist()
-
-
 def _verify(folder: Path, shards: tuple[Shard, ...]) -> None:
     for shard in shards:
         path = folder / shard.file
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shard.sha256:
             mend = "Copy it again, or match again with --overwrite."
             raise DataError("the shard is missing or differs from its checksum", where=path, mend=mend)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """A reader, or a restart after a kill, finds the old file or the whole new one."""
-    aside = path.with_name(path.name + ".tmp")
-    with aside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)

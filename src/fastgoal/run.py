@@ -1,10 +1,10 @@
 """The whole story on the user's own data: split -> match -> train -> evaluate -> report."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastgoal.data.samples import Sample, Source, open_source
+from fastgoal.data.columns import Columns
+from fastgoal.data.source import open_source
 from fastgoal.data.splits import split_by_image
 from fastgoal.errors import DataError
 from fastgoal.report import ReportFiles, ReportInput
@@ -23,7 +23,7 @@ class RunSettings:
     model: base model. methods: what to train; `global` is plain fine-tuning and the baseline of the report.
     learning_rate: None takes the papers' 5e-6, or 1e-4 for the bundled `tiny`, which is a hundred times smaller.
     shares: of the images, for training, validation and test.
-    limit: use the first samples only.
+    limit: use the first samples only. root, columns: see `open_source`.
     """
 
     model: str
@@ -39,6 +39,7 @@ class RunSettings:
     seed: int = 1337
     limit: int | None = None
     root: str | None = None
+    columns: Columns = field(default_factory=Columns)
     device: str = "cpu"
 
 
@@ -51,13 +52,12 @@ def run(
         DataError: fewer than 20 images, or data that cannot be read.
         FastgoalError: whatever a stage refuses.
     """
-    source = open_source(data, root=settings.root, limit=settings.limit)
+    source = open_source(data, root=settings.root, limit=settings.limit, columns=settings.columns)
     images = len({sample.image for sample in source})
     if images < LEAST:
         what = f"{images} images are too few to train and to measure"
         raise DataError(what, where=data, mend=f"Give at least {LEAST}; a few hundred make the figures mean something.")
-    splits = split_by_image(source, settings.shares, settings.seed)
-    parts = {name: _part(source, name, samples) for name, samples in splits.items()}
+    parts = split_by_image(source, settings.shares, settings.seed)
     for name, part in parts.items():
         if not len(part):
             mend = "Give more images, or another --seed, which splits them in another way."
@@ -77,8 +77,3 @@ def run(
     )
     record = carry_out(experiment, Path(out), progress=progress)
     return publish(experiment, record, Heading(title=f"fastgoal on {source.name}", commands=[command]), Path(out))
-
-
-def _part(source: Source, name: str, samples: Iterable[Sample]) -> Source:
-    """A part of a source under its own name."""
-    return replace(source, name=f"{source.name} ({name})", samples=tuple(samples), problems=())

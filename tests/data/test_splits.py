@@ -1,11 +1,13 @@
 """Splits by image: disjoint, in the right proportion, and stable when the data changes around a sample."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 from fastgoal.data.samples import Sample
-from fastgoal.data.splits import split_by_image
+from fastgoal.data.source import Source
+from fastgoal.data.splits import split_by_image as split_source
 from fastgoal.errors import ConfigError
 
 
@@ -15,6 +17,11 @@ def samples(images: int, captions: int = 2) -> list[Sample]:
         for i in range(images)
         for c in range(captions)
     ]
+
+
+def split_by_image(samples: list[Sample], shares=(0.8, 0.1, 0.1), seed: int = 0) -> dict[str, list[Sample]]:
+    source = Source(name="samples", root=Path(), entries=tuple(samples))
+    return {name: list(part) for name, part in split_source(source, shares, seed).items()}
 
 
 def test_every_sample_is_in_one_split_and_no_image_in_two() -> None:

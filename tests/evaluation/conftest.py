@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgoal.data.samples import open_source
+from fastgoal.data.source import open_source
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import LocalPair, Origin, PairsRow, PairsTable, PairsWriter
 from fastgoal.regions.region import Region
@@ -59,7 +59,7 @@ def table(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs") / "table"
     with PairsWriter(folder, root=source.root, origin=Origin(matcher="pinned", detector="fixed")) as writer:
         for sample in source:
-            width, height = Image.open(source.image_path(sample)).size
+            width, height = Image.open(source.root / sample.image).size
             cut = sample.caption.find(" A small") + 1
             local = cut > 0 and sample.id != "s5"
             writer.add(

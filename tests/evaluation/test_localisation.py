@@ -49,7 +49,7 @@ def test_top_k_equals_an_obvious_loop(encoder, source):
         spans = dict.fromkeys(region.span for region in sample.regions if region.span)
         if not spans:
             continue
-        picture = read_image(source.image_path(sample))
+        picture = read_image(source.root / sample.image)
         pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
             vision = encoder.clip.vision_model(pixels)
@@ -76,7 +76,7 @@ def test_chance_of_several_patches_equals_drawing_them(encoder, source):
     result = evaluate_localisation(encoder, source, protocol=TOP)
     rng, drawn = np.random.default_rng(0), []
     for sample in source:
-        width, height = read_image(source.image_path(sample)).size
+        width, height = read_image(source.root / sample.image).size
         for span in dict.fromkeys(region.span for region in sample.regions if region.span):
             boxes = [region.box for region in sample.regions if region.span == span]
             centres = patch_centres(width, height, encoder.fit, 4)
@@ -88,7 +88,7 @@ def test_chance_of_several_patches_equals_drawing_them(encoder, source):
 def test_a_box_that_the_fit_cuts_away_is_a_miss(encoder, source):
     tall = next(sample for sample in source if sample.image == "2.png")  # 48 x 90: the top 21 rows are cut away
     region = replace(tall.regions[0], box=(0, 0, 48, 20))
-    cut = replace(source, samples=(replace(tall, regions=(region,)),))
+    cut = replace(source, entries=(replace(tall, regions=(region,)),))
     result = evaluate_localisation(encoder, cut, protocol=TOP)
     assert result.t2i == {"top-1": 0.0, "top-3": 0.0, "top-16": 0.0}
     assert result.counts["out_of_view"] == 1
@@ -104,7 +104,7 @@ def test_in_caption_equals_pooling_by_hand(encoder, source):
         last_TW = encoder.encode_texts(tokens).tokens_BTW[0]
         mine = [t for t, (a, b) in enumerate(tokens.offsets_BT2[0]) if a < end and b > start and b > a]
         text_D = encoder.project_tokens(last_TW[mine].mean(0, keepdim=True))[0]
-        picture = read_image(source.image_path(sample))
+        picture = read_image(source.root / sample.image)
         pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
         sim_P = (encoder.project_patches(encoder.encode_images(pixels).patches_BPW[0]) @ text_D).numpy()
     a, b, c, d = sample.regions[2].box
@@ -119,7 +119,7 @@ def test_in_caption_beyond_the_text_limit_is_a_miss(encoder, source):
     text = "word " * 100 + sample.caption
     late = replace(sample, caption=text, regions=(replace(sample.regions[2], span=(510, len(text))),))
     result = evaluate_localisation(
-        encoder, replace(source, samples=(late,)), protocol=replace(TOP, reading="in-caption")
+        encoder, replace(source, entries=(late,)), protocol=replace(TOP, reading="in-caption")
     )
     assert result.t2i["top-16"] == 0
     assert result.truncated_share == 1
@@ -130,6 +130,6 @@ def test_kept_views_and_no_truth(encoder, source):
     assert len(views) == 5
     kept = [evaluate_localisation(encoder, source, protocol=TOP, views=views) for _ in range(2)]
     assert kept[0].t2i == kept[1].t2i == evaluate_localisation(encoder, source, protocol=TOP).t2i
-    blind = replace(source, samples=tuple(replace(sample, regions=()) for sample in source))
+    blind = replace(source, entries=tuple(replace(sample, regions=()) for sample in source))
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate_localisation(encoder, blind)

@@ -81,7 +81,7 @@ def test_kept_views_and_batches_do_not_matter(encoder, source):
 
 def test_equal_captions_of_two_images_are_both_wrong_at_one(encoder, source):
     twins = tuple(replace(sample, caption="The same words.") for sample in source if not sample.id.endswith("b"))
-    result = evaluate_retrieval(encoder, replace(source, samples=twins), protocol=replace(SMALL, ks=(1, 5, 6)))
+    result = evaluate_retrieval(encoder, replace(source, entries=twins), protocol=replace(SMALL, ks=(1, 5, 6)))
     assert result.i2t == {"R@1": 0.0, "R@5": 0.0, "R@6": 100.0}
 
 
@@ -91,4 +91,4 @@ def test_refusals(encoder, source):
     with pytest.raises(ConfigError, match="made for joint"):
         evaluate_retrieval(encoder, source, protocol=PROTOCOLS["joint"])
     with pytest.raises(ConfigError, match="other images"):
-        evaluate_retrieval(encoder, source, views=ViewSet([("0.png", None)], source.root.joinpath, encoder.fit))
+        evaluate_retrieval(encoder, source, views=ViewSet([("0.png", None)], source.images, encoder.fit))

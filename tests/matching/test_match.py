@@ -13,7 +13,8 @@ from PIL import Image
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from fastgoal.data.samples import GivenRegion, Sample, Source
+from fastgoal.data.samples import GivenRegion, Sample
+from fastgoal.data.source import Source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
 from fastgoal.geometry import Box
@@ -87,7 +88,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     images = [0, 1, 2, 3, 4, 5, 6, 7, 0, 7, 5]
     captions = [CAPTIONS[i % 3] if i != 9 else " ... " for i in range(11)]
     samples = [Sample(id=f"s{i}", image=f"{image}.png", caption=captions[i]) for i, image in enumerate(images)]
-    return Source(name="small", root=root, samples=tuple(samples))
+    return Source(name="small", root=root, entries=tuple(samples))
 
 
 # The choice of pairs
@@ -157,7 +158,7 @@ def test_the_report_agrees_with_a_case_worked_out_by_hand() -> None:
         "samples": 8,
         "paired": 6,
         "skipped": {"not an image": 1},
-        "skipped_samples": ({"id": "broken", "image": "broken.png", "reason": "not an image"},),
+        "skipped_samples": ({"id": "broken", "where": "broken.png", "reason": "not an image"},),
         "regions_per_image": 24 / 7,
         "images_per_second": 2.0,
         "seconds": 2.0,
@@ -217,7 +218,7 @@ def test_a_run_finds_the_pairs_that_stock_transformers_finds_one_by_one(
     for row in table:
         if row.skip is not None or not row.sentences:
             continue
-        image = Image.open(table.image_path(row)).convert("RGB")
+        image = Image.open(table.root / row.image).convert("RGB")
         assert (row.width, row.height) == image.size
         sentences = [row.caption[start:end] for start, end in row.sentences]
         sim_SR = slow_similarity(small_clip_folder, image, [region.box for region in row.regions], sentences)
@@ -233,7 +234,7 @@ def test_a_bad_image_is_a_row_with_its_reason(tmp_path: Path, encoder: DualEncod
     assert row.skip is not None
     assert (row.regions, row.pairs) == ((), ())
     assert dict(report.skipped) == {row.skip: 1}
-    assert list(report.skipped_samples) == [{"id": "s4", "image": "4.png", "reason": row.skip}]
+    assert list(report.skipped_samples) == [{"id": "s4", "where": "4.png", "reason": row.skip}]
     assert str(source.root) not in row.skip
 
 
@@ -246,7 +247,7 @@ def test_an_interrupted_run_continues_to_the_same_table(tmp_path: Path, encoder:
     assert 0 < done < len(source)
     proposer = Quarters()
     match(source, encoder, proposer, resumed, QUIET, progress=False)
-    shards = [source.samples[start : start + QUIET.shard_rows] for start in range(done, len(source), QUIET.shard_rows)]
+    shards = [tuple(source)[start : start + QUIET.shard_rows] for start in range(done, len(source), QUIET.shard_rows)]
     assert proposer.seen == sum(len({sample.image for sample in shard} - {"4.png"}) for shard in shards)
     for file in straight.iterdir():
         assert (resumed / file.name).read_bytes() == file.read_bytes()
@@ -312,7 +313,7 @@ def test_given_boxes_are_candidates_and_captions_may_differ_in_them(
         Sample(id="b", image="2.png", caption=CAPTIONS[1], regions=(GivenRegion(box=boxes[2]),)),
         Sample(id="c", image="3.png", caption=CAPTIONS[2]),
     ]
-    given_source = Source(name="given", root=source.root, samples=tuple(samples))
+    given_source = Source(name="given", root=source.root, entries=tuple(samples))
     report = match(given_source, encoder, GivenRegions(), tmp_path / "pairs", QUIET, progress=False)
     rows = list(PairsTable.open(tmp_path / "pairs"))
     assert [[region.box for region in row.regions] for row in rows] == [boxes[:2], boxes[2:], []]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fastgoal.data.images import read_image
-from fastgoal.data.samples import open_source
 from fastgoal.data.scenes import ScenesConfig, write_scenes
+from fastgoal.data.source import open_source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import EvalResult
@@ -136,7 +136,7 @@ print(json.dumps([torch.nn.functional.normalize(one)[0].tolist() for one in foun
 def test_a_trained_folder_gives_the_same_embeddings_without_fastgoal(experiment, finished):
     out, _ = finished
     folder, sample = out / "runs" / "goal-1" / "model", next(iter(experiment.test))
-    image = experiment.test.image_path(sample)
+    image = experiment.test.root / sample.image
     arguments = [sys.executable, "-c", STOCK, folder, image, sample.caption]
     done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

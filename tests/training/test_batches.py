@@ -22,7 +22,7 @@ MIB = 2**20
 
 
 def collator(encoder: DualEncoder, table: PairsTable, method: str = "goal", budget: int = 8 * MIB) -> Collator:
-    return Collator.of(encoder, Views(table.root, encoder.fit, budget), METHODS[method])
+    return Collator.of(encoder, Views(table.images, encoder.fit, budget), METHODS[method])
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_views_are_what_transformers_makes_of_the_image_and_of_its_crop(
     rows = [table[0], table[3], table[4]]  # the second has no pair
     batch = collator(encoder, table)(rows)
     processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    images = [Image.open(table.image_path(row)) for row in rows]
+    images = [Image.open(table.root / row.image) for row in rows]
     crops = [images[i].crop((4, 5, 21, 30)) for i in (0, 2)]
     expected = processor(images + crops, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"]
     np.testing.assert_array_equal(batch.views_NHWC.numpy(), expected.transpose(0, 2, 3, 1))
@@ -163,6 +163,6 @@ def test_worker_processes_can_have_data_set_and_collator(write_table: WriteTable
 
 def test_a_lost_image_names_its_sample(write_table: WriteTable, encoder: DualEncoder) -> None:
     table = write_table()
-    table.image_path(table[2]).unlink()
+    (table.root / table[2].image).unlink()
     with pytest.raises(DataError, match="'s2'"):
         collator(encoder, table)([table[1], table[2]])

@@ -24,12 +24,12 @@ WriteTable = Callable[..., PairsTable]
 def batch_terms(encoder: DualEncoder, table: PairsTable, rows: list[PairsRow], **options: object) -> dict[str, float]:
     weights = options.pop("weights", METHODS["goal"])
     assert isinstance(weights, LossWeights)
-    batch = Collator.of(encoder, Views(table.root, encoder.fit, 0), weights)(rows)
+    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), weights)(rows)
     return {name: term.item() for name, term in Objective(weights=weights, **options)(encoder, batch).items()}  # type: ignore[arg-type]
 
 
 def see(encoder: DualEncoder, table: PairsTable, row: PairsRow, box: Box | None) -> tuple[torch.Tensor, torch.Tensor]:
-    view = fit_pixels(Image.open(table.image_path(row)).convert("RGB"), encoder.fit, box)
+    view = fit_pixels(Image.open(table.root / row.image).convert("RGB"), encoder.fit, box)
     pixels = normalise(torch.from_numpy(view)[None], encoder.fit)
     clip = encoder.clip
     embedding = normalize(clip.get_image_features(pixels).pooler_output, dim=-1)[0]
@@ -158,7 +158,7 @@ def test_one_image_pass_and_one_text_pass_per_kind(
 def test_stop_gradient_treats_the_local_side_as_given(write_table: WriteTable, encoder: DualEncoder) -> None:
     """The gradient is that of pools of this encoder against local embeddings of a frozen copy."""
     table, weights = write_table(), LossWeights(global_=0, local=0, tsl=1)
-    batch = Collator.of(encoder, Views(table.root, encoder.fit, 0), weights)([table[0], table[1]])
+    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), weights)([table[0], table[1]])
     frozen = copy.deepcopy(encoder).requires_grad_(False)
     assert batch.captions is not None
     assert batch.sentences is not None
@@ -185,7 +185,7 @@ def test_stop_gradient_treats_the_local_side_as_given(write_table: WriteTable, e
 def test_matrix_target_compares_all_with_all(write_table: WriteTable, encoder: DualEncoder) -> None:
     table = write_table()
     rows, weights = [table[0], table[3], table[4]], LossWeights(global_=0, local=0, tsl=1)
-    batch = Collator.of(encoder, Views(table.root, encoder.fit, 0), weights)(rows)
+    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), weights)(rows)
     value = Objective(weights=weights, tsl_target="matrix")(encoder, batch)["tsl"]
     total = 0.0
     for modality in ("image", "text"):
@@ -208,7 +208,7 @@ def test_matrix_target_compares_all_with_all(write_table: WriteTable, encoder: D
 @torch.no_grad()
 def test_the_towers_in_bfloat16_stay_near_float32(write_table: WriteTable, encoder: DualEncoder) -> None:
     table = write_table()
-    batch = Collator.of(encoder, Views(table.root, encoder.fit, 0), METHODS["goal"])([table[i] for i in range(6)])
+    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), METHODS["goal"])([table[i] for i in range(6)])
     exact, rough = (Objective(weights=METHODS["goal"])(encoder, batch, dtype=t) for t in (None, torch.bfloat16))
     assert float(rough["loss"]) == pytest.approx(float(exact["loss"]), rel=0.03)
     assert float(rough["loss"]) != float(exact["loss"])

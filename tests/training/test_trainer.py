@@ -65,7 +65,7 @@ def test_a_run_equals_a_plain_loop(write_table: WriteTable, fresh: Callable[[], 
     train(table, trained, tmp_path / "run", TrainConfig(**CONFIG))
     dataset = PairsDataset(table)
     batches = EpochBatches(dataset.id_N, dataset.image_N, batch_size=4, seed=1337)
-    collate = Collator.of(plain, Views(table.root, plain.fit, 0), METHODS["goal"])
+    collate = Collator.of(plain, Views(table.images, plain.fit, 0), METHODS["goal"])
     optimiser = torch.optim.AdamW(plain.parameters(), lr=1e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: (1 + math.cos(math.pi * step / 9)) / 2)
     losses = []
@@ -253,7 +253,7 @@ def test_validation_counts_several_captions_of_an_image(write_table: WriteTable,
     table = write_table()
     value = RetrievalValidation.of(table, encoder, 2**20)(encoder)
     rows = list(table)
-    collate = Collator.of(encoder, Views(table.root, encoder.fit, 0), METHODS["global"])
+    collate = Collator.of(encoder, Views(table.images, encoder.fit, 0), METHODS["global"])
     with torch.no_grad():
         batch = collate(rows)
         assert batch.captions is not None

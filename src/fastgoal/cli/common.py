@@ -9,12 +9,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from fastgoal.data.source import Source
 from fastgoal.errors import DataError
 
+SHOWN = 3
+"""Problems that are named before the others are counted."""
 Json = Annotated[Path | None, Parameter(name="--json", help="Write the result to this file as JSON.")]
 Device = Annotated[str, Parameter(help="Where the models run: cpu, cuda, cuda:1, mps.")]
 Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
 Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
+ImageColumn = Annotated[str | None, Parameter(help="Column of images, if not a usual name.")]
+CaptionColumn = Annotated[str | None, Parameter(help="Column of captions, if not a usual name.")]
+IdColumn = Annotated[str | None, Parameter(help="Column of ids, if not a usual name.")]
 SettingsFile = Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")]
 
 
@@ -36,6 +42,15 @@ def quiet_libraries() -> None:
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+
+
+def tell_problems(source: Source) -> None:
+    """Say on standard error what a source leaves out."""
+    problems = source.problems
+    for error in problems.first[:SHOWN]:
+        print(f"left out: {error}", file=sys.stderr)
+    if len(problems) > SHOWN:
+        print(f"left out: {len(problems) - SHOWN:,} more (`fastgoal check` lists them)", file=sys.stderr)
 
 
 def read_metrics(run: Path) -> dict[str, Any]:

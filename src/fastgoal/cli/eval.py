@@ -5,8 +5,20 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, write_result
-from fastgoal.data.samples import open_source
+from fastgoal.cli.common import (
+    CaptionColumn,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Json,
+    Limit,
+    Root,
+    quiet_libraries,
+    tell_problems,
+    write_result,
+)
+from fastgoal.data.columns import Columns
+from fastgoal.data.source import open_source
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import (
     EvalResult,
@@ -33,6 +45,9 @@ def evaluate(
     batch: int = 64,
     limit: Limit = None,
     root: Root = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    id_column: IdColumn = None,
     device: Device = "cpu",
     json: Json = None,
 ) -> None:
@@ -58,7 +73,9 @@ def evaluate(
     if asked.task == "joint":
         result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch)
     else:
-        source = open_source(data, root=root, limit=limit)
+        columns = Columns(image=image_column, caption=caption_column, id=id_column)
+        source = open_source(data, root=root, limit=limit, columns=columns)
+        tell_problems(source)
         measure = evaluate_localisation if asked.task == "localisation" else evaluate_retrieval
         result = measure(encoder, source, protocol=asked, batch=batch)
     write_result(json, result.to_json())

@@ -5,8 +5,19 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, write_result
-from fastgoal.data.samples import open_source
+from fastgoal.cli.common import (
+    CaptionColumn,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Json,
+    Limit,
+    Root,
+    quiet_libraries,
+    write_result,
+)
+from fastgoal.data.columns import Columns
+from fastgoal.data.source import open_source
 from fastgoal.matching import MatchReport, MatchSettings, Rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
@@ -26,6 +37,9 @@ def match(
     batch: int | None = None,
     limit: Limit = None,
     root: Root = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    id_column: IdColumn = None,
     device: Device = "cpu",
     overwrite: bool = False,
     json: Json = None,
@@ -50,7 +64,8 @@ def match(
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
-    source = open_source(data, root=root, limit=limit)
+    columns = Columns(image=image_column, caption=caption_column, id=id_column)
+    source = open_source(data, root=root, limit=limit, columns=columns)
     encoder = DualEncoder.load(matcher, device=device)
     proposer = make_proposer(regions or ("given" if rule == "true" else "flism"), detector=detector, device=device)
     settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)

@@ -5,7 +5,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, Json, Limit, Root, quiet_libraries, typed, write_result
+from fastgoal.cli.common import (
+    CaptionColumn,
+    Device,
+    IdColumn,
+    ImageColumn,
+    Json,
+    Limit,
+    Root,
+    quiet_libraries,
+    typed,
+    write_result,
+)
+from fastgoal.data.columns import Columns
 from fastgoal.report import metrics, terminal_table
 from fastgoal.run import RunSettings
 from fastgoal.run import run as carry_out
@@ -28,6 +40,9 @@ def run(
     seed: int = 1337,
     limit: Limit = None,
     root: Root = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    id_column: IdColumn = None,
     device: Device = "cpu",
     json: Json = None,
 ) -> None:
@@ -63,6 +78,7 @@ def run(
         seed=seed,
         limit=limit,
         root=None if root is None else str(root),
+        columns=Columns(image=image_column, caption=caption_column, id=id_column),
         device=device,
     )
     found, files = carry_out(data, out, settings, command=typed())

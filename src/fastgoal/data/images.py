@@ -20,6 +20,7 @@ from PIL import Image
 from fastgoal.errors import DataError
 from fastgoal.geometry import Box, ImageFit, placement
 
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_PIXELS = 89_478_485
 """Largest image read, in pixels: Pillow's own warning limit against decompression bombs (256 MiB as RGB)."""
 

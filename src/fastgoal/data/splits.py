@@ -7,24 +7,23 @@ never moves an image from one split to another. The price is that the shares hol
 import hashlib
 import math
 import posixpath
-from collections.abc import Iterable
 
-from fastgoal.data.samples import Sample
+from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
 
 
 def split_by_image(
-    samples: Iterable[Sample], shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
-) -> dict[str, list[Sample]]:
-    """Deal samples out by image.
+    source: Source, shares: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> dict[str, Source]:
+    """Deal a source's samples out by image.
 
     Args:
         shares: expected share of the images in `train`, `val` and `test`; they sum to 1 and may be 0.
 
     Returns:
-        `{"train": ..., "val": ..., "test": ...}`, each in the order of the input.
+        `{"train": ..., "val": ..., "test": ...}`, each in the order of the source.
 
     Raises:
         ConfigError: shares that are negative or do not sum to 1.
@@ -33,10 +32,11 @@ def split_by_image(
         raise ConfigError(
             f"shares {shares} are no division of the whole", where="shares", mend="Give three that sum to 1."
         )
-    splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    for sample in samples:
-        splits[_split_of(_position(seed, sample.image), shares)].append(sample)
-    return splits
+
+    def part(name: str) -> Source:
+        return source.only(lambda s: _split_of(_position(seed, s.image), shares) == name, f"{source.name} ({name})")
+
+    return {name: part(name) for name in SPLITS}
 
 
 def _position(seed: int, image: str) -> float:

@@ -72,7 +72,7 @@ class JointSet:
 
     def views(self, table: PairsTable, fit: ImageFit, *, keep: bool = True, workers: int = 2) -> ViewSet:
         """The gallery's views, images under the table's root."""
-        return ViewSet(self.gallery, lambda image: table.root / image, fit, keep=keep, workers=workers)
+        return ViewSet(self.gallery, table.images, fit, keep=keep, workers=workers)
 
 
 def evaluate_joint(

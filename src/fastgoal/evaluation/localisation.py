@@ -11,14 +11,15 @@ tokens, V boxes.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastgoal.data.samples import Sample, Source, Span
+from fastgoal.data.samples import Sample, Span
+from fastgoal.data.source import Source
 from fastgoal.embed import embed_texts, inference, pixel_batches
 from fastgoal.errors import ModelError
 from fastgoal.evaluation.metrics import NO_RANK, Floats, Ints, recall_at
@@ -98,7 +99,7 @@ def evaluate_localisation(
 
 def located(source: Source) -> Source:
     """The samples that have a sentence with a true box."""
-    return replace(source, samples=tuple(sample for sample in source if _sentences(sample)))
+    return source.only(lambda sample: bool(_sentences(sample)))
 
 
 def _sentences(sample: Sample) -> list[Located]:

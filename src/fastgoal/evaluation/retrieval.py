@@ -12,7 +12,7 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from fastgoal.data.samples import Source
+from fastgoal.data.source import Source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.evaluation.metrics import Embeddings, first_relevant_rank, recall_at
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol

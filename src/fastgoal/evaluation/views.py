@@ -8,16 +8,16 @@ Shapes: N views, H = W = side of the model's input, C = 3 channels.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fastgoal.data.images import fit_pixels, read_image
-from fastgoal.data.samples import Source
+from fastgoal.data.source import Source
+from fastgoal.data.store import ImageStore
 from fastgoal.embed import View
 from fastgoal.errors import ConfigError
 from fastgoal.geometry import Box, ImageFit
@@ -34,7 +34,7 @@ class ViewSet:
 
     Args:
         wanted: images and crops; those of one image should stand together, so that it is decoded once.
-        locate: gives the file of an image.
+        images: where the images are read from.
         fit: the image fit; only models with the same geometry can be evaluated with these views.
         keep: hold the views in memory after the first pass.
         workers: threads that decode (Pillow releases the interpreter's lock).
@@ -43,7 +43,7 @@ class ViewSet:
     def __init__(
         self,
         wanted: Sequence[Wanted],
-        locate: Callable[[str], Path],
+        images: ImageStore,
         fit: ImageFit,
         *,
         keep: bool = True,
@@ -52,14 +52,14 @@ class ViewSet:
         self.wanted, self.fit, self.keep = tuple(wanted), fit, keep
         self.size_of: dict[str, tuple[int, int]] = {}
         """Width and height of every upright image that was decoded so far."""
-        self._locate, self._workers = locate, workers
+        self._images, self._workers = images, workers
         self._kept: npt.NDArray[np.uint8] | None = None
 
     @classmethod
     def of(cls, source: Source, fit: ImageFit, *, keep: bool = True, workers: int = 2) -> "ViewSet":
         """Every distinct image of a source, whole, in order of first appearance."""
-        path_of = {sample.image: source.image_path(sample) for sample in source}
-        return cls([(image, None) for image in path_of], path_of.__getitem__, fit, keep=keep, workers=workers)
+        images = dict.fromkeys(sample.image for sample in source)
+        return cls([(image, None) for image in images], source.images, fit, keep=keep, workers=workers)
 
     def __len__(self) -> int:
         return len(self.wanted)
@@ -96,7 +96,7 @@ class ViewSet:
             pool.shutdown(cancel_futures=True)
 
     def _decode(self, image: str, boxes: Sequence[Box | None]) -> list[View]:
-        picture = read_image(self._locate(image))
+        picture = read_image(self._images.open(image), where=self._images.root / image)
         self.size_of[image] = picture.size
         return [fit_pixels(picture, self.fit, box) for box in boxes]
 

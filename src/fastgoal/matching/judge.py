@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgoal.data.samples import GivenRegion
+from fastgoal.data.source import Problems
 from fastgoal.geometry import area, covered, iou_matrix
 from fastgoal.matching.rules import about
 from fastgoal.pairs import PairsRow
@@ -30,8 +31,8 @@ Bools = npt.NDArray[np.bool_]
 class MatchReport:
     """What matching found. Shares are in 0..1; the last five are None where the data gives no true boxes.
 
-    samples, paired: rows of the table, and those with a local pair. skipped: reason -> count; skipped_samples names the
-        first ones.
+    samples, paired: rows of the table, and those with a local pair. skipped: reason -> count, of rows whose image could
+        not be read and of entries that could not become rows; skipped_samples names the first ones.
     regions_per_image: mean over readable images. images_per_second, seconds: of this run, without what was already
         done.
     pair_precision: of the samples with a pair (and with truth), the share whose sentence has a true box of which the
@@ -60,22 +61,31 @@ class MatchReport:
 
 
 def summarise(
-    rows: Iterable[PairsRow], truth: Mapping[str, Sequence[GivenRegion]], *, images: int = 0, seconds: float = 0.0
+    rows: Iterable[PairsRow],
+    truth: Mapping[str, Sequence[GivenRegion]],
+    problems: Problems | None = None,
+    *,
+    images: int = 0,
+    seconds: float = 0.0,
 ) -> MatchReport:
     """Count a table's rows, and judge their pairs where true boxes are known.
 
     Args:
         truth: the given regions of a sample, by its id; a sample without any is counted but not judged.
+        problems: entries of the data that could not become samples; they count as skipped too.
         images, seconds: images read in this run, and how long it took.
     """
     rows = list(rows)
     skipped = [row for row in rows if row.skip is not None]
     readable = max(1, len(rows) - len(skipped))
+    left_out = problems or Problems()
+    named = [{"id": row.id, "where": row.image, "reason": str(row.skip)} for row in skipped[:NAMED]]
+    named += [{"where": str(problem.where), "reason": problem.what} for problem in left_out.first]
     return MatchReport(
         samples=len(rows),
         paired=sum(bool(row.pairs) for row in rows),
-        skipped=dict(Counter(str(row.skip) for row in skipped)),
-        skipped_samples=tuple({"id": row.id, "image": row.image, "reason": str(row.skip)} for row in skipped[:NAMED]),
+        skipped=dict(Counter(str(row.skip) for row in skipped) + Counter(left_out.counts)),
+        skipped_samples=tuple(named),
         regions_per_image=sum(len(row.regions) for row in rows) / readable,
         images_per_second=images / seconds if seconds else 0.0,
         seconds=seconds,

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, is_dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -24,8 +25,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from fastgoal.data.images import fit_pixels, read_image
-from fastgoal.data.samples import Sample, Source, Span
+from fastgoal.data.samples import Sample, Span
 from fastgoal.data.sentences import split_sentences
+from fastgoal.data.source import Source
+from fastgoal.data.store import ImageStore
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
 from fastgoal.geometry import ImageFit
@@ -101,14 +104,15 @@ def match(
     )
     begin, rows = time.perf_counter(), settings.shard_rows
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
-        todo = [sample for sample in source if sample.id not in writer.done]
-        with tqdm(total=len(source), initial=len(writer.done), desc="match", disable=None if progress else True) as bar:
-            for start in range(0, len(todo), rows):
-                for row in match_samples(todo[start : start + rows], source.root, encoder, proposer, settings, bar):
+        rest, images = islice(source, writer.done, None), 0  # finished shards hold the first samples, in order
+        with tqdm(total=len(source), initial=writer.done, desc="match", disable=None if progress else True) as bar:
+            while samples := list(islice(rest, rows)):
+                for row in match_samples(samples, source.images, encoder, proposer, settings, bar):
                     writer.add(row)
+                images += len({sample.image for sample in samples})
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
-    return summarise(PairsTable.open(out), truth, images=len({sample.image for sample in todo}), seconds=seconds)
+    return summarise(PairsTable.open(out), truth, source.problems, images=images, seconds=seconds)
 
 
 _IRRELEVANT = frozenset({"name", "device", "batch"})  # of a proposer: where it came from and how fast it runs
@@ -135,7 +139,7 @@ def fingerprint(thing: object) -> str:
 
 def match_samples(
     samples: Sequence[Sample],
-    root: Path,
+    images: ImageStore,
     encoder: DualEncoder,
     proposer: Proposer,
     settings: MatchSettings,
@@ -147,7 +151,7 @@ def match_samples(
     looks: list[_Look] = []
 
     def views() -> Iterator[View]:
-        for look in _look_ahead([first[picture] for picture in count], root, encoder.fit, proposer, settings):
+        for look in _look_ahead([first[picture] for picture in count], images, encoder.fit, proposer, settings):
             looks.append(replace(look, views=()))  # the regions stay, the pixels go
             yield from look.views
             if bar is not None:
@@ -186,20 +190,20 @@ class _Look:
 
 
 def _look_ahead(
-    samples: Sequence[Sample], root: Path, fit: ImageFit, proposer: Proposer, settings: MatchSettings
+    samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer: Proposer, settings: MatchSettings
 ) -> Iterator[_Look]:
     """Looks in the samples' order. Threads work a few groups ahead, as Pillow, NumPy and torch release the GIL."""
     whole = settings.rule == "lism"
     groups = [samples[i : i + settings.images] for i in range(0, len(samples), settings.images)]
     if settings.workers == 0:
         for group in groups:
-            yield from _look(group, root, fit, proposer, whole)
+            yield from _look(group, images, fit, proposer, whole)
         return
     with ThreadPoolExecutor(settings.workers) as pool:
         ahead: deque[Future[list[_Look]]] = deque()
         try:
             for group in groups:
-                ahead.append(pool.submit(_look, group, root, fit, proposer, whole))
+                ahead.append(pool.submit(_look, group, images, fit, proposer, whole))
                 if len(ahead) > settings.workers:
                     yield from ahead.popleft().result()
             while ahead:
@@ -208,8 +212,8 @@ def _look_ahead(
             pool.shutdown(cancel_futures=True)
 
 
-def _look(samples: Sequence[Sample], root: Path, fit: ImageFit, proposer: Proposer, whole: bool) -> list[_Look]:
-    opened = [_open(root / sample.image) for sample in samples]
+def _look(samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer: Proposer, whole: bool) -> list[_Look]:
+    opened = [_open(images, sample.image) for sample in samples]
     readable = [(s, pixels) for s, pixels in zip(samples, opened, strict=True) if not isinstance(pixels, str)]
     proposed = propose_for(proposer, [s for s, _ in readable], [pixels for _, pixels in readable]) if readable else []
     cropped = (_crop(*item, regions, fit, whole) for item, regions in zip(readable, proposed, strict=True))
@@ -231,10 +235,10 @@ def _crop(sample: Sample, pixels: Image.Image, regions: Sequence[Region], fit: I
     )
 
 
-def _open(path: Path) -> Image.Image | str:
+def _open(images: ImageStore, uri: str) -> Image.Image | str:
     """The upright image, or the reason why there is none."""
     try:
-        return read_image(path)
+        return read_image(images.open(uri), where=uri)
     except DataError as error:
         return error.what
 

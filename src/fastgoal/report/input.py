@@ -18,7 +18,7 @@ from fastgoal.data.samples import Span
 from fastgoal.errors import DataError
 from fastgoal.geometry import Box
 
-Picture = Path | str | Image.Image
+Picture = Path | str | bytes | Image.Image
 Result = Mapping[str, Any]
 """One eval result of the contract: `t2i`, `i2t`, `ci95`, `items`, `truncated_share`, `text_tokens`, `image_fit`, ..."""
 

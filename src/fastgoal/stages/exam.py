@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastgoal.data.samples import Source
+from fastgoal.data.source import Source
 from fastgoal.evaluation import (
     PROTOCOLS,
     EvalResult,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from fastgoal.data.samples import Source
+from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import EvalResult
 from fastgoal.matching import MatchSettings, match
@@ -163,7 +163,7 @@ def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Recor
 def _readable(source: Source, table: PairsTable) -> Source:
     """The samples whose image matching could read."""
     skipped = {row.id for row in table if row.skip is not None}
-    readable = replace(source, samples=tuple(sample for sample in source if sample.id not in skipped))
+    readable = source.without(skipped)
     if not len(readable):
         raise DataError("no image here can be read", where=source.root, mend="Mend the images of the test set.")
     return readable

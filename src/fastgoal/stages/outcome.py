@@ -89,10 +89,10 @@ def pair_examples(experiment: Experiment, record: Record) -> list[PairExample]:
     rows = sorted((row for row in table if row.pairs), key=lambda row: -row.pairs[0].similarity)
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(SHOWN_PAIRS, len(rows))).astype(int)] if rows else []
     samples = {sample.id: sample for sample in experiment.train}
-    return [_pair_example(row, samples.get(row.id), table.image_path(row)) for row in chosen]
+    return [_pair_example(row, samples.get(row.id), table.images.open(row.image)) for row in chosen]
 
 
-def _pair_example(row: PairsRow, sample: Sample | None, image: Path) -> PairExample:
+def _pair_example(row: PairsRow, sample: Sample | None, image: Path | bytes) -> PairExample:
     pair = row.pairs[0]
     region, (start, end) = row.regions[pair.region], row.sentences[pair.sentence]
     given = sample.regions if sample else ()
@@ -134,7 +134,7 @@ def retrieval_examples(experiment: Experiment, record: Record) -> list[Retrieval
     return [
         RetrievalExample(
             query=sample.caption,
-            truth=test.image_path(sample),
+            truth=test.images.open(sample.image),
             ranks={name: ranks[name][sample.id] for name in names},
             hits={name: hits[name][i] for name in hits},
         )
@@ -152,10 +152,10 @@ def _top_hits(experiment: Experiment, folder: str, asked: Sequence[Sample], view
     encoder = DualEncoder.load(folder, device=experiment.device, text_tokens=experiment.text_tokens)
     text_QD, _ = embed_texts(encoder, [sample.caption for sample in asked])
     sim_QN = text_QD @ embed_images(encoder, views).T
-    images, root = [image for image, _ in views.wanted], experiment.test.root
+    images, store = [image for image, _ in views.wanted], experiment.test.images
     return [
         [
-            Hit(image=root / images[n], score=float(sim_N[n]), correct=images[n] == sample.image)
+            Hit(image=store.open(images[n]), score=float(sim_N[n]), correct=images[n] == sample.image)
             for n in np.argsort(-sim_N)[:SHOWN_HITS]
         ]
         for sample, sim_N in zip(asked, sim_QN, strict=True)

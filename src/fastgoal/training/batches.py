@@ -10,7 +10,6 @@ Shapes: N samples, B samples of a batch, V of them with a local pair, P patches,
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import torch
 from torch.utils.data import Dataset
 
 from fastgoal.data.images import fit_pixels, read_image
+from fastgoal.data.store import ImageStore
 from fastgoal.errors import DataError
 from fastgoal.geometry import Box, ImageFit, PatchRule, patch_weights
 from fastgoal.losses import LossWeights
@@ -109,15 +109,15 @@ class Views:
     What was kept stays: an epoch visits everything once, so throwing out the oldest would throw out what comes next.
     """
 
-    def __init__(self, root: Path, fit: ImageFit, budget: int) -> None:
-        self._root, self._fit, self._left = root, fit, budget
+    def __init__(self, images: ImageStore, fit: ImageFit, budget: int) -> None:
+        self._images, self._fit, self._left = images, fit, budget
         self._kept: dict[tuple[str, Box | None], Pixels] = {}
 
     def __call__(self, row: PairsRow, boxes: Sequence[Box | None]) -> list[Pixels]:
         """One H x W x C view per box; None is the whole image."""
         found = {box: self._kept.get((row.image, box)) for box in boxes}
         if any(view is None for view in found.values()):
-            image = read_image(self._root / row.image, where=f"image of sample {row.id!r}")
+            image = read_image(self._images.open(row.image), where=f"image of sample {row.id!r}")
             for box in [box for box, view in found.items() if view is None]:
                 found[box] = self._keep((row.image, box), fit_pixels(image, self._fit, box))
         return [view for box in boxes if (view := found[box]) is not None]
