@@ -12,16 +12,17 @@ noise.
 import argparse
 import json
 import math
+import multiprocessing
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -33,20 +34,23 @@ from fastgoal.data.scenes.captions import (
     thing_sentence,
 )
 from fastgoal.data.scenes.dice import Dice
-from fastgoal.data.scenes.layout import CANVAS, Scene, make_scene
+from fastgoal.data.scenes.layout import CANVAS, Scene, Thing, make_scene
 from fastgoal.data.scenes.painter import Drawn, paint
 
 SEED = 20_260  # no data set of the package uses this seed
 SIZE, PATCH, WIDTH, TOKENS, MERGES = 96, 12, 128, 77, 700
-STAGES = ((3_600, 1e-3), (1_000, 6e-4))
-"""Steps and peak learning rate. In the second stage several sentences become rare, as paragraphs are among the captions
-that CLIP was trained on; and close-ups are described in sentences too: without that a full stop and a place told the
-model that it was looking at a whole scene."""
+BATCH, WARM_UP = 128, 200
+AHEAD = 16
+"""Batches that are drawn before they are trained on."""
+STAGES = ((3_000, 1e-3), (1_500, 6e-4))
+"""Steps and peak learning rate."""
+STEPS = sum(steps for steps, _ in STAGES)
 KINDS = (
-    (("close-up", 35), ("part", 25), ("whole", 20), ("sentences", 20)),
-    (("close-up", 40), ("part", 30), ("whole", 27), ("sentences", 3)),
+    (("close-up", 12), ("part", 34), ("whole", 50), ("sentences", 4)),
+    (("close-up", 42), ("part", 30), ("whole", 26), ("sentences", 2)),
 )
-"""Kinds of glimpses and their shares in percent, for each stage."""
+"""Kinds of glimpses and their shares in percent, for each stage. In the first, close-ups are few and described without
+their texture; the second looks closer. Several sentences are rare, as paragraphs are among CLIP's captions."""
 
 
 def make_tokenizer() -> CLIPTokenizer:
@@ -104,32 +108,29 @@ def make_model(tokenizer: CLIPTokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
 
 
-class Glimpses(Dataset[tuple[np.ndarray, str]]):
+class Glimpses:
     """Glimpse `i` of scene `i`: a uint8 view of `SIZE` x `SIZE` pixels and its caption."""
 
-    def __init__(self, length: int, second_stage: int) -> None:
-        self._length, self._second_stage, self._cast = length, second_stage, Drawn()
-
-    def __len__(self) -> int:
-        return self._length
+    def __init__(self) -> None:
+        self._cast = Drawn()
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, str]:
         dice = Dice(SEED, "glimpse", index)
-        later = index >= self._second_stage
+        later = index >= STAGES[0][0] * BATCH
         kind = _kind(dice, KINDS[later])
-        objects = (1, 4) if later and kind == "close-up" else (1, 10)
+        objects = (1, 4) if kind == "close-up" else (1, 10)
         scene = make_scene(self._cast, seed=SEED, index=index, objects=objects, contrast=0)
         image, boxes = paint(scene, self._cast)
         if kind == "close-up":
             at = dice.below(len(boxes))
-            window = _around(boxes[at], dice)
-            text = _describe(scene, at, dice) if later else noun_phrase(scene.things[at], dice, brief=dice.chance(0.3))
+            thing = scene.things[at] if later else replace(scene.things[at], texture=None, accent=None)
+            window, text = _around(boxes[at], dice), _describe(scene, thing, dice)
         elif kind == "part":
             window, inside = _part(boxes, dice)
-            text = short_caption(_only(scene, inside), dice).text
+            text = short_caption(_only(scene, [scene.things[i] for i in inside]), dice).text
         else:
             window = (0, 0, CANVAS, CANVAS)
-            text = short_caption(scene, dice).text if kind == "whole" else _some_sentences(scene, dice, later)
+            text = short_caption(scene, dice).text if kind == "whole" else _some_sentences(scene, dice)
         return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=window)), text
 
 
@@ -138,12 +139,13 @@ def _kind(dice: Dice, kinds: tuple[tuple[str, int], ...]) -> str:
     return next(kind for i, (kind, _) in enumerate(kinds) if roll < sum(share for _, share in kinds[: i + 1]))
 
 
-def _describe(scene: Scene, at: int, dice: Dice) -> str:
-    """One thing in a phrase, a short caption or a sentence."""
+def _describe(scene: Scene, thing: Thing, dice: Dice) -> str:
+    """One thing in a phrase, a short caption or a sentence: were sentences kept for whole scenes, a full stop and a
+    place would tell the model that it is looking at one."""
     form = dice.below(3)
     if form == 0:
-        return noun_phrase(scene.things[at], dice, brief=dice.chance(0.3))
-    return short_caption(_only(scene, [at]), dice).text if form == 1 else thing_sentence(scene.things[at], dice)
+        return noun_phrase(thing, dice, brief=dice.chance(0.3))
+    return short_caption(_only(scene, [thing]), dice).text if form == 1 else thing_sentence(thing, dice)
 
 
 def _around(box: tuple[float, ...], dice: Dice) -> tuple[int, int, int, int]:
@@ -172,16 +174,13 @@ def _part(boxes: list[tuple[float, ...]], dice: Dice) -> tuple[tuple[int, int, i
     return (x, y, x + side, y + side), inside
 
 
-def _only(scene: Scene, kept: list[int]) -> Scene:
-    return Scene(
-        ground=scene.ground, light=scene.light, offset=scene.offset, things=tuple(scene.things[i] for i in kept)
-    )
+def _only(scene: Scene, things: Sequence[Thing]) -> Scene:
+    return replace(scene, things=tuple(things))
 
 
-def _some_sentences(scene: Scene, dice: Dice, later: bool) -> str:
-    things = dice.shuffled(scene.things)[: dice.between(1, 5)]
-    sentences = [thing_sentence(thing, dice) for thing in things]
-    if dice.chance(0.4) and not (later and len(sentences) == 1):
+def _some_sentences(scene: Scene, dice: Dice) -> str:
+    sentences = [thing_sentence(thing, dice) for thing in dice.shuffled(scene.things)[: dice.between(1, 5)]]
+    if len(sentences) > 1 and dice.chance(0.4):
         sentences[-1:] = [setting_sentence(scene, dice)]
     return " ".join(dice.shuffled(sentences))
 
@@ -217,21 +216,23 @@ def collate(items: list[tuple[np.ndarray, str]]) -> tuple[torch.Tensor, list[str
     return torch.from_numpy(np.stack([view for view, _ in items])), [text for _, text in items]
 
 
-def batches(start: int, batch: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
-    end = sum(steps for steps, _ in STAGES) * batch
-    data = torch.utils.data.Subset(Glimpses(end, STAGES[0][0] * batch), range(start * batch, end))
-    return iter(
-        DataLoader(
-            data, batch, collate_fn=collate, num_workers=1, prefetch_factor=8, multiprocessing_context="forkserver"
-        )
-    )
+def batches(start: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    """Batches from number `start` on, drawn some ahead by all cores and then trained on: drawing beside training is
+    slower, since the threads of a matrix product wait for the slowest of them."""
+    draw = Glimpses().__getitem__
+    with multiprocessing.get_context("forkserver").Pool() as pool:
+        for first in range(start, STEPS, AHEAD):
+            indices = range(first * BATCH, min(first + AHEAD, STEPS) * BATCH)
+            items = pool.map(draw, indices, chunksize=BATCH // 2)
+            for at in range(0, len(items), BATCH):
+                yield collate(items[at : at + BATCH])
 
 
 def learning_rate(step: int) -> float:
-    """Warm-up of 200 steps and a cosine to 0 within each stage."""
+    """Warm-up, and a cosine to 0, within each stage."""
     for steps, peak in STAGES:
         if step < steps:
-            return peak * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            return peak * min(1, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         step -= steps
     return 0.0
 
@@ -239,7 +240,6 @@ def learning_rate(step: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--batch", type=int, default=128)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -248,7 +248,6 @@ def main() -> None:
     processor = CLIPImageProcessorPil(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (processor.image_mean, processor.image_std))
     optimiser = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.05)
-    end = sum(steps for steps, _ in STAGES)
     state_file, start, seconds = options.out / "state.pt", 0, 0.0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
@@ -257,7 +256,7 @@ def main() -> None:
         start, seconds = state["step"], state["seconds"]
 
     begun, shown, running = time.time() - seconds, time.time(), 0.0
-    for step, (views_BHWC, texts) in enumerate(batches(start, options.batch), start):
+    for step, (views_BHWC, texts) in enumerate(batches(start), start):
         pixels = (views_BHWC.permute(0, 3, 1, 2).float() / 255 - mean) / std
         image_BD = model.get_image_features(pixel_values=pixels).pooler_output
         loss = contrastive(model, image_BD, encode_texts(model, tokenizer, texts), texts)
@@ -271,10 +270,10 @@ def main() -> None:
             model.logit_scale.clamp_(max=float(np.log(100)))
         running += loss.item() / 50
         if (step + 1) % 50 == 0:
-            rate = 50 * options.batch / (time.time() - shown)
-            print(f"step {step + 1}/{end}  loss {running:.3f}  {rate:.0f} samples/s", flush=True)
+            rate = 50 * BATCH / (time.time() - shown)
+            print(f"step {step + 1}/{STEPS}  loss {running:.3f}  {rate:.0f} samples/s", flush=True)
             shown, running = time.time(), 0.0
-        if (step + 1) % 250 == 0 or step + 1 == end:
+        if (step + 1) % 250 == 0 or step + 1 == STEPS:
             state = {
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
@@ -286,8 +285,8 @@ def main() -> None:
             save(options.out / "model", model, tokenizer, processor)
     facts = {
         "steps": [steps for steps, _ in STAGES],
-        "batch": options.batch,
-        "samples": end * options.batch,
+        "batch": BATCH,
+        "samples": STEPS * BATCH,
         "seed": SEED,
         "learning_rate": [peak for _, peak in STAGES],
         "seconds": round(time.time() - begun),

@@ -13,9 +13,9 @@ from fastgoal.report import ReportFiles, ReportInput
 from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig
 
-SCENES = ScenesConfig(train=1200, val=200, test=1000, seed=0)
+SCENES = ScenesConfig(train=2400, val=400, test=1000, seed=0)
 SHORT = ScenesConfig(train=0, val=0, test=500, seed=1, objects=(1, 2), captions="short", contrast=0)
-TRAINING = TrainConfig(method="global", epochs=6, batch_size=16, learning_rate=1e-4)
+TRAINING = TrainConfig(method="global", epochs=3, batch_size=16, learning_rate=1e-4)
 SEEDS = (1337, 1338, 1339)
 
 
