@@ -1,19 +1,26 @@
 """The whole story on the user's own data: split -> match -> train -> evaluate -> report."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from fastgoal.data.columns import Columns
-from fastgoal.data.source import open_source
+from fastgoal.data.sentences import first_sentences
+from fastgoal.data.source import Source, open_source
 from fastgoal.data.splits import split_by_image
 from fastgoal.errors import DataError
+from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.report import ReportFiles, ReportInput
 from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig
+from fastgoal.training.presets import Preset, preset
+from fastgoal.training.presets import doubts as doubts_about
 
 LEAST = 20
 """Images below which a split into training, validation and test sets means nothing."""
-_TINY_LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +28,8 @@ class RunSettings:
     """What to do with the data.
 
     model: base model. methods: what to train; `global` is plain fine-tuning and the baseline of the report.
-    learning_rate: None takes the papers' 5e-6, or 1e-4 for the bundled `tiny`, which is a hundred times smaller.
+    epochs, batch_size, learning_rate, warmup_steps: None derives them from the size of the data and of the model (see
+        `training.presets`); the report says why.
     shares: of the images, for training, validation and test.
     limit: use the first samples only. root, columns: see `open_source`.
     """
@@ -31,9 +39,10 @@ class RunSettings:
     regions: str = "flism"
     detector: str | None = None
     language: str = "en"
-    epochs: int = 10
-    batch_size: int = 16
+    epochs: int | None = None
+    batch_size: int | None = None
     learning_rate: float | None = None
+    warmup_steps: int | None = None
     text_tokens: int = 248
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 1337
@@ -62,11 +71,14 @@ def run(
         if not len(part):
             mend = "Give more images, or another --seed, which splits them in another way."
             raise DataError(f"of {images} images none fell into the {name} set", where=data, mend=mend)
-    learning_rate = settings.learning_rate or (_TINY_LEARNING_RATE if settings.model == "tiny" else 5e-6)
-    shared = {"epochs": settings.epochs, "batch_size": settings.batch_size, "learning_rate": learning_rate}
+    chosen, doubts = _settings(settings, parts)
+    if progress:
+        print(*chosen.reasons, *(f"doubtful: {doubt}" for doubt in doubts), sep="\n", file=sys.stderr)
+    shared = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}
     experiment = Experiment(
         model=settings.model,
         **parts,
+        short=first_sentences(parts["test"], settings.language),
         arms=tuple(Arm(name=m, config=TrainConfig.from_mapping({"method": m, **shared})) for m in settings.methods),
         seeds=(settings.seed,),
         regions=settings.regions,
@@ -76,4 +88,16 @@ def run(
         device=settings.device,
     )
     record = carry_out(experiment, Path(out), progress=progress)
-    return publish(experiment, record, Heading(title=f"fastgoal on {source.name}", commands=[command]), Path(out))
+    title = f"fastgoal on {source.name}"
+    heading = Heading(title=title, commands=[command], reasons=chosen.reasons, doubts=doubts)
+    return publish(experiment, record, heading, Path(out))
+
+
+def _settings(settings: RunSettings, parts: Mapping[str, Source]) -> tuple[Preset, list[str]]:
+    """What to train with, and what is doubtful about it."""
+    encoder = DualEncoder.load(settings.model, text_tokens=settings.text_tokens)
+    cuda = settings.device.startswith("cuda") and torch.cuda.is_available()
+    memory = torch.cuda.mem_get_info(torch.device(settings.device))[1] if cuda else None
+    given = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}
+    chosen = preset(len(parts["train"]), encoder, memory, **given)
+    return chosen, doubts_about(chosen, encoder, len({sample.image for sample in parts["val"]}))

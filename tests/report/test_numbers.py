@@ -125,11 +125,11 @@ def test_terminal_table():
     paired = [{"a": "goal", "b": "base", "metric": "R@1", "difference": 20, "ci95": [17, 23]}]
     made = report({"base": result(31.2), "goal": [result(51.0), result(53.0)]}, paired)
     assert terminal_table(made).splitlines() == [
-        "      retrieval R@1               retrieval R@1",
-        "      text to image               image to text",
-        "----------------------------------------------------------",
-        "base  31.2 [29.2, 34.2]           10.0",
-        "goal  52.0 +- 1.4 [39.3, 64.7] *  10.0 +- 0.0 [10.0, 10.0]",
+        "      retrieval R@1  retrieval R@1",
+        "      text to image  image to text",
+        "----------------------------------",
+        "base  31.2 ±2.5      10.0",
+        "goal  52.0 ±12.7 *   10.0 ±0.0",
     ]
 
 

@@ -33,9 +33,10 @@ def run(
     regions: str = "flism",
     detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
     language: str = "en",
-    epochs: int = 10,
-    batch_size: int = 16,
+    epochs: int | None = None,
+    batch_size: int | None = None,
     learning_rate: float | None = None,
+    warmup_steps: int | None = None,
     tokens: int = 248,
     seed: int = 1337,
     limit: Limit = None,
@@ -58,9 +59,11 @@ def run(
         out: folder for everything.
         regions: where candidate regions come from (see `fastgoal match --help`).
         language: of the captions, for cutting sentences.
-        epochs: passes over the training set.
+        epochs: passes over the training set. This and the next three are derived from the size of the data and of the
+            model where they are not given, and the reason is printed.
         batch_size: samples that are negatives of each other.
-        learning_rate: default 5e-6, the papers'; 1e-4 for `tiny`.
+        learning_rate: the peak.
+        warmup_steps: steps in which the learning rate rises from 0.
         tokens: the text limit that the model is stretched to.
         seed: of the split and of the order.
     """
@@ -74,6 +77,7 @@ def run(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
         text_tokens=tokens,
         seed=seed,
         limit=limit,

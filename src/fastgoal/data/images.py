@@ -8,6 +8,7 @@ Shapes: B images, H = W = `fit.size`, C = 3 channels.
 """
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -17,12 +18,16 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from fastgoal.errors import DataError
+from fastgoal.errors import ConfigError, DataError
 from fastgoal.geometry import Box, ImageFit, placement
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_PIXELS = 89_478_485
-"""Largest image read, in pixels: Pillow's own warning limit against decompression bombs (256 MiB as RGB)."""
+"""Largest image read, in pixels: Pillow's own warning limit against decompression bombs (256 MiB as RGB). The
+environment variable `FASTGOAL_MAX_PIXELS` sets another."""
+MAX_ASPECT = 100
+"""Largest ratio of the long side to the short one: fitted by its short side to 224 px, such an image has 5 million
+pixels."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -46,7 +51,8 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
         where: what to name in an error (default: the path).
 
     Raises:
-        DataError: not there, empty, not an image, truncated, more than `MAX_PIXELS` pixels, or floating-point pixels.
+        DataError: not there, no regular file, empty, not an image, truncated, too large or too elongated, or of
+            floating-point pixels.
     """
     where = where if where is not None else ("image bytes" if isinstance(source, bytes) else source)
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), where)
@@ -55,8 +61,12 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
             "the image file is empty (0 bytes)", where=where, mend="Copy it again or remove it from the data."
         )
     image = _open(data, where)
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_large(f"{image.width} x {image.height} pixels", where)
+    size = f"{image.width} x {image.height} pixels"
+    if image.width * image.height > max_pixels():
+        raise _too_large(size, where)
+    if max(image.size) > MAX_ASPECT * min(image.size):
+        mend = f"Crop it so that its long side is at most {MAX_ASPECT} times the short one."
+        raise DataError(f"the image is too elongated ({size})", where=where, mend=mend)
     try:
         image.load()
     except _BROKEN as error:
@@ -65,15 +75,34 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
     return _rgb(_upright(image), where)
 
 
+def max_pixels() -> int:
+    """The most pixels an image may have.
+
+    Raises:
+        ConfigError: `FASTGOAL_MAX_PIXELS` is not a whole number above 0.
+    """
+    given = os.environ.get("FASTGOAL_MAX_PIXELS")
+    if given is None:
+        return MAX_PIXELS
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"{given!r} is no number of pixels", where="FASTGOAL_MAX_PIXELS", mend="Set a whole number.")
+    Image.MAX_IMAGE_PIXELS = int(given)  # Pillow refuses by its own limit before ours is asked
+    return int(given)
+
+
 def _read_bytes(path: Path, where: object) -> bytes:
+    mend = "Check the path in the data and --root."
     try:
+        if path.exists() and not path.is_file():  # a named pipe would be waited for for ever
+            raise DataError("the image cannot be read (not a file)", where=where, mend=mend)
         return path.read_bytes()
-    except OSError as error:
-        mend = "Check the path in the data and --root."
-        raise DataError(f"the image cannot be read ({error.strerror or error})", where=where, mend=mend) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"the image cannot be read ({reason})", where=where, mend=mend) from error
 
 
 def _open(data: bytes, where: object) -> Image.Image:
+    max_pixels()
     try:
         return Image.open(io.BytesIO(data))
     except Image.DecompressionBombError as error:
@@ -84,7 +113,7 @@ def _open(data: bytes, where: object) -> Image.Image:
 
 
 def _too_large(size: str, where: object) -> DataError:
-    return DataError(f"the image is too large ({size})", where=where, mend=f"Scale it below {MAX_PIXELS:,} pixels.")
+    return DataError(f"the image is too large ({size})", where=where, mend=f"Scale it below {max_pixels():,} pixels.")
 
 
 def _upright(image: Image.Image) -> Image.Image:

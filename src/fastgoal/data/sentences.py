@@ -5,9 +5,13 @@ microseconds); here they are trimmed to the sentence's own characters, and piece
 Source: https://github.com/wikimedia/sentencex
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 import sentencex
 
-from fastgoal.data.samples import Span
+from fastgoal.data.samples import Sample, Span
+from fastgoal.data.source import Source
 
 
 def split_sentences(caption: str, language: str = "en") -> list[Span]:
@@ -20,6 +24,23 @@ def split_sentences(caption: str, language: str = "en") -> list[Span]:
     boundaries = sentencex.get_sentence_boundaries(language, caption)
     spans = (_trim(caption, boundary["start_index"], boundary["end_index"]) for boundary in boundaries)
     return [span for span in spans if any(character.isalnum() for character in caption[slice(*span)])]
+
+
+@dataclass(frozen=True)
+class _FirstSentences:
+    source: Source
+    language: str
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self.source:
+            spans = split_sentences(sample.caption, self.language)
+            if spans:
+                yield replace(sample, caption=sample.caption[slice(*spans[0])], regions=())
+
+
+def first_sentences(source: Source, language: str = "en") -> Source:
+    """The same images with only the first sentence of each caption: short captions, where there are no others."""
+    return Source(name=f"{source.name}, first sentences", root=source.root, entries=_FirstSentences(source, language))
 
 
 def _trim(caption: str, start: int, end: int) -> Span:

@@ -62,7 +62,10 @@ class ImageStore:
         """Bytes of the file that is or holds the image; -1 if there is none. Tells changed data from unchanged."""
         found = _INSIDE.fullmatch(uri)
         path = self.root / (uri if found is None else found["file"])
-        return path.stat().st_size if path.is_file() else -1
+        try:
+            return path.stat().st_size if path.is_file() else -1
+        except (OSError, ValueError):  # a path that no file can have
+            return -1
 
 
 def tar_uri(file: str, member: str) -> str:

@@ -92,7 +92,7 @@ def match(
         progress: show a bar on standard error.
 
     Raises:
-        DataError: `out` holds a table made differently (or something else), without `overwrite`.
+        DataError: `out` holds a table made differently (or something else), without `overwrite`; no image can be read.
         ModelError: the matcher's embeddings are not finite.
     """
     settings = settings or MatchSettings()
@@ -112,7 +112,12 @@ def match(
                 images += len({sample.image for sample in samples})
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
-    return summarise(PairsTable.open(out), truth, source.problems, images=images, seconds=seconds)
+    report = summarise(PairsTable.open(out), truth, source.problems, images=images, seconds=seconds)
+    if report.samples == sum(report.skipped.values()) - len(source.problems):
+        first = f"{report.skipped_samples[0]['where']}: {report.skipped_samples[0]['reason']}"
+        what = f"0 of {report.samples} samples can be used (first: {first})"
+        raise DataError(what, where=source.root, mend="Mend the images, or name their folder with --root.")
+    return report
 
 
 _IRRELEVANT = frozenset({"name", "device", "batch"})  # of a proposer: where it came from and how fast it runs

@@ -45,14 +45,22 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
     try:
         config, _ = PreTrainedConfig.get_config_dict(source, **options)
         _check_architecture(config, name)
-        clip, loading = family.Model.from_pretrained(source, dtype=torch.float32, output_loading_info=True, **options)
+        clip, loading = family.Model.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        )
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
         image_processor = family.ImageProcessor.from_pretrained(source, **options)
     except ModelError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        if "weights only load failed" in reason.lower():
+            what = "its weights are a pickle that may run code"
+            raise ModelError(what, where=name, mend="Use a checkpoint with model.safetensors") from error
         raise ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local)) from error
+    if other := sorted(key for key, *_ in loading["mismatched_keys"]):
+        what = f"{len(other)} of its weights have another shape than config.json says, the first {other[0]}"
+        raise ModelError(what, where=name, mend="Use the config.json and the weights of one checkpoint")
     missing = sorted(loading["missing_keys"])
     if missing:
         what = f"{len(missing)} of its weights are missing, the first {missing[0]}"

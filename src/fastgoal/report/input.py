@@ -82,6 +82,7 @@ class ReportInput:
     histories: model -> records of history.jsonl (`step`, `loss`, `global`, `local`, `tsl`, `lr`, `retrieval`).
     match: the result of `match` (`samples`, `paired`, `skipped`, `pair_precision`, `chance`, `sources`, ...).
     commands: exact, copyable. stages: seconds per stage. settings: of the training, shared by all methods.
+    reasons: why the settings are what they are. doubts: what a reader should mind.
     baseline: the method that the others have to beat. headline: the method the verdict is about; by default `goal`, or
         else the last model that is neither the baseline nor a base.
     """
@@ -96,6 +97,8 @@ class ReportInput:
     retrievals: Sequence[RetrievalExample] = ()
     data: DataFacts | None = None
     commands: Sequence[str] = ()
+    reasons: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     hardware: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)

@@ -15,6 +15,7 @@ def markdown(report: ReportInput) -> str:
         f"# {escape(report.title)}",
         " ".join(escape(sentence) for sentence in words.verdict_of(report)),
         *filter(None, [words.verdict_note(report)]),
+        *(f"**Mind:** {escape(doubt)}" for doubt in report.doubts),
         *_numbers(report),
         *_paired(report),
         *_facts("Data", words.data_facts(report.data)),
@@ -82,6 +83,7 @@ def _made(report: ReportInput) -> list[str]:
         *report.versions.items(),
         *((key, words.shown(value)) for key, value in report.settings.items()),
     ]
+    facts += [("chosen for this data", "; ".join(report.reasons))] * bool(report.reasons)
     if not report.commands:
         return _facts("How it was made", facts)
     # Indented code: nothing inside a command can close it, as a fence could.

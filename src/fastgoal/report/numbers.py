@@ -194,7 +194,8 @@ def interval(pair: Any) -> tuple[float, float] | tuple[None, None]:
 
 
 def terminal_table(report: ReportInput) -> str:
-    """The numbers table as plain text; `*` marks a best that is clear, brackets hold the 95 % interval."""
+    """The numbers table as plain text, narrow enough for a terminal: `±` is half the 95 % interval (the report has both
+    ends), and `*` marks a best that is clear."""
     table = numbers_table(report)
     head = [["", *(m.task for m in table.measures)], ["", *(m.way for m in table.measures)]]
     body = [[model, *(plain_cell(table.cell(model, m)) for m in table.measures)] for model in table.models]
@@ -208,12 +209,11 @@ def terminal_table(report: ReportInput) -> str:
 
 
 def plain_cell(cell: Estimate | None) -> str:
-    """`62.3 [58.1, 66.4] *`, with `+-` and the deviation after the mean of several seeds."""
+    """`62.3 ±3.1 *`."""
     if cell is None:
         return "-"
-    spread = "" if cell.deviation is None else f" +- {cell.deviation:.1f}"
-    bounds = "" if cell.low is None else f" [{cell.low:.1f}, {cell.high:.1f}]"
-    return f"{cell.value:.1f}{spread}{bounds}{' *' if cell.best else ''}"
+    half = "" if cell.low is None or cell.high is None else f" ±{(cell.high - cell.low) / 2:.1f}"
+    return f"{cell.value:.1f}{half}{' *' if cell.best else ''}"
 
 
 def _contrast(entry: Mapping[str, Any], every: Sequence[Measure]) -> Contrast | None:

@@ -73,7 +73,18 @@ def html(report: ReportInput, *, limit: int = PAGE_LIMIT) -> str:
 def metrics(report: ReportInput) -> dict[str, Any]:
     """The content of metrics.json: `models`, `paired` and `match` by contract, and what `from_metrics` reads back."""
     models = {m: {name: _one(runs(r)) for name, r in report.results[m].items()} for m in report.models}
-    kept = ("commands", "versions", "hardware", "stages", "settings", "histories", "baseline", "headline")
+    kept = (
+        "commands",
+        "reasons",
+        "doubts",
+        "versions",
+        "hardware",
+        "stages",
+        "settings",
+        "histories",
+        "baseline",
+        "headline",
+    )
     return {
         "title": report.title,
         "models": models,

@@ -31,10 +31,13 @@ _SHARED_SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """What a report says of itself: its title and the exact commands that made it."""
+    """What a report says of itself: its title, the exact commands that made it, why the settings are what they are, and
+    what is doubtful about them."""
 
     title: str
     commands: Sequence[str]
+    reasons: Sequence[str] = ()
+    doubts: Sequence[str] = ()
 
 
 def publish(experiment: Experiment, record: Record, heading: Heading, out: Path) -> tuple[ReportInput, ReportFiles]:
@@ -55,6 +58,8 @@ def publish(experiment: Experiment, record: Record, heading: Heading, out: Path)
         retrievals=retrieval_examples(experiment, record),
         data=_data_facts(experiment),
         commands=heading.commands,
+        reasons=heading.reasons,
+        doubts=[*heading.doubts, *forgotten(record)],
         versions={name: version(name) for name in ("fastgoal", "torch", "transformers", "numpy")}
         | {"python": platform.python_version()},
         hardware=_hardware(experiment.device),
@@ -62,6 +67,17 @@ def publish(experiment: Experiment, record: Record, heading: Heading, out: Path)
         settings=settings | {"text_tokens": experiment.text_tokens, "seeds": list(experiment.seeds)},
     )
     return report, render(report, out)
+
+
+def forgotten(record: Record) -> list[str]:
+    """A sentence for every trained model that finds images by short captions clearly worse than the base did."""
+    return [
+        f"After training, '{found['a']}' finds images by short captions worse than the base did "
+        f"({found['difference']:+.1f} points R@1): fewer epochs or a lower learning rate keep more of it."
+        for found in record.paired
+        if found["b"] == BASE and found["protocol"] == "short-retrieval" and found["metric"] == "t2i R@1"
+        if found["ci95"][1] < 0
+    ]
 
 
 def _hardware(device: str) -> str:

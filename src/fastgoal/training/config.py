@@ -167,6 +167,16 @@ class TrainConfig:
         return cls.from_mapping(read_settings(path), where=path)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as safe_load reads it, but a name that is there twice is an error: the first value would be dropped."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError(f"{twice!r} is there twice", mend="Remove one of them.")
+        return super().construct_mapping(node, deep)
+
+
 def read_settings(path: str | Path) -> Mapping[str, Any]:
     """The `name: value` lines of a YAML file, names and values unchecked.
 
@@ -174,7 +184,9 @@ def read_settings(path: str | Path) -> Mapping[str, Any]:
         ConfigError: a file that is missing, not YAML, or not of that form.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=path, mend=error.mend) from None
     except OSError as error:
         raise ConfigError("cannot read the settings", where=path, mend=f"{error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

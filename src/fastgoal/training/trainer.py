@@ -101,6 +101,7 @@ def train(
         checkpoint = folder.checkpoint()
         folder.cut(None if checkpoint is None else step_of(checkpoint))
         loop = _loop(table, encoder, dataset, config, folder, val)
+        _refuse_endless_warmup(config, loop)
         loop.args.eval_on_start = loop.validate is not None and checkpoint is None
         _run(loop, checkpoint, Progress(config.method) if progress else None)
     report = _report(loop)
@@ -119,6 +120,13 @@ def _refuse_many_processes() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         what = "training on several processes is not supported yet: each would contrast its own samples only"
         raise ConfigError(what, where="WORLD_SIZE", mend="Start it without torchrun or accelerate launch.")
+
+
+def _refuse_endless_warmup(config: TrainConfig, loop: Loop) -> None:
+    if config.warmup_steps >= loop.total_steps:
+        what = f"a warm-up of {config.warmup_steps} steps never ends in a run of {loop.total_steps}"
+        mend = f"Set warmup_steps below {loop.total_steps}; 5 % of the steps is usual."
+        raise ConfigError(what, where="warmup_steps", mend=mend)
 
 
 def _loop(

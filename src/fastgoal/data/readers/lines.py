@@ -50,6 +50,8 @@ def _decode(raw: bytes, where: str) -> Any:
     except json.JSONDecodeError as error:
         mend = "Write one complete JSON object per line."
         raise DataError(f"not JSON at column {error.colno}: {error.msg}", where=where, mend=mend) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"not JSON: {error}", where=where, mend="Write plain numbers.") from None
     except RecursionError:
         raise DataError("JSON nested too deeply", where=where, mend="Write one flat object per line.") from None
 
