@@ -5,14 +5,12 @@ from pathlib import Path
 
 from fastgoal.data.columns import Columns
 from fastgoal.data.source import open_source
-from fastgoal.data.splits import split_by_image
+from fastgoal.data.splits import LEAST, split_by_image
 from fastgoal.errors import DataError
 from fastgoal.report import ReportFiles, ReportInput
 from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig
 
-LEAST = 20
-"""Images below which a split into training, validation and test sets means nothing."""
 _TINY_LEARNING_RATE = 1e-4
 
 

@@ -51,13 +51,32 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
     except ModelError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local)) from error
+        raise _unloadable(error, name, local) from error
     missing = sorted(loading["missing_keys"])
     if missing:
         what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
         raise ModelError(what, where=name, mend="Use a complete checkpoint")
     return clip, tokenizer, image_processor
+
+
+def read_tokenizer(name: str) -> tuple[Any, int]:
+    """The tokenizer of a folder, a hub id or the bundled model, and the model's text limit; weights are not read.
+
+    Raises:
+        ModelError: nothing there, another architecture, or files that cannot be read.
+    """
+    source, local = _locate(name)
+    if local:
+        _check_files(Path(source), name)
+    try:
+        _check_architecture(PreTrainedConfig.get_config_dict(source, local_files_only=local)[0], name)
+        config = family.Model.config_class.from_pretrained(source, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+    except ModelError:
+        raise
+    except Exception as error:  # as above
+        raise _unloadable(error, name, local) from error
+    return tokenizer, int(config.text_config.max_position_embeddings)
 
 
 def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
@@ -98,6 +117,11 @@ def _check_architecture(config: dict[str, Any], name: str) -> None:
             where=name,
             mend=f'Use a model whose config.json says "model_type": "{family.MODEL_TYPE}"',
         )
+
+
+def _unloadable(error: Exception, name: str, local: bool) -> ModelError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    return ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local))
 
 
 def _mend(local: bool) -> str:
