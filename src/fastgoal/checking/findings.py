@@ -11,7 +11,8 @@ NAMED = 20
 """Troubles of one kind that are kept as examples; the rest is counted."""
 Weight = Literal["left out", "mended", "look"]
 """What a trouble costs: its sample is left out of training; `--fix` mends it; a person should have a look."""
-_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\([^()]*\)|\[[^\]]*\]|-?\d+(?:\.\d+)?")
+_ASIDE = re.compile(r"\s*\([^()]*\)")
+_PARTICULARS = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d[\d.,]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,5 +62,5 @@ def finding(weight: Weight, kind: str, count: int, examples: Iterable[FastgoalEr
 
 
 def kind_of(what: str) -> str:
-    """What is wrong without the names and numbers that differ from case to case."""
-    return " ".join(_PARTICULARS.sub("", what).split()).rstrip(" :")
+    """What is wrong, with dots for the names and numbers that differ from case to case."""
+    return _PARTICULARS.sub("...", _ASIDE.sub("", what))

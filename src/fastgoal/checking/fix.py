@@ -53,10 +53,9 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
         DataError: the disk refuses.
     """
     folder = Path(out)
+    refuse_taken(folder)
     if (found.ledger.state_U == UNSEEN).any():
         raise ConfigError("not every image was opened", where="--fix", mend="Leave --images out.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError("the folder is not empty", where=folder, mend="Choose another one for --fix.")
     kept = changed = left = 0
     with _lines(folder, TABLE) as table, _lines(folder, LEFT_OUT) as rest:
         for entry, before in tqdm(_sorted_out(found), desc="fix", disable=None if progress else True):
@@ -68,6 +67,12 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
                 changed += entry != before
                 _write(table, _record(entry, found.source.images, folder.resolve()))
     return FixReport(kept=kept, changed=changed, left_out=left)
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raises ConfigError if something is already there: nothing is ever written over."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError("something is there already", where=folder, mend="Choose a new folder for --fix.")
 
 
 def _sorted_out(found: Audit) -> Iterator[tuple[Sample | DataError, Sample | None]]:

@@ -19,7 +19,7 @@ from fastgoal.data.images import read_image
 from fastgoal.data.samples import GivenRegion, Sample, Span
 from fastgoal.data.sentences import split_sentences
 from fastgoal.errors import DataError
-from fastgoal.files import write_file
+from fastgoal.files import write_file, writing
 
 EXAMPLES = 5
 COLOURS = ("#0b6e99", "#b5420f", "#2f7d32", "#7b3fa0", "#a3730a", "#a01f4c")
@@ -64,6 +64,8 @@ def draw_examples(found: Audit, file: str | Path, language: str = "en") -> int:
         top += row.height + _MARGIN
     out = io.BytesIO()
     sheet.save(out, "PNG", optimize=True)
+    with writing(Path(file)):
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
     write_file(Path(file), out.getvalue())
     return len(rows)
 

@@ -140,10 +140,18 @@ def _block(weight: Weight, findings: Sequence[Finding]) -> list[str]:
 
 
 def _lines(found: Finding) -> list[str]:
+    """The kind, its first few with their mend (said once where it is the same), and the count of the rest."""
     shown = found.examples[:SHOWN]
     rest = found.count - len(shown)
-    lines = [f"    {error}" for error in shown]
-    return [f"  {found.count:,} x {found.kind}", *lines, *[f"    and {rest:,} more"] * bool(rest)]
+    mends = {error.mend for error in shown}
+    heading = shown[0].what if found.count == 1 else found.kind
+    lines = []
+    for error in shown:
+        what = "" if error.what == heading else f": {error.what}"
+        lines.append(f"    {error.where}{what}" + (f". {error.mend}" if len(mends) > 1 else ""))
+    lines += [f"    and {rest:,} more"] * bool(rest)
+    lines += [f"    -> {mend}" for mend in mends if mend and len(mends) == 1]
+    return [f"  {found.count:,} x {heading}", *lines]
 
 
 def _count(number: int, what: str) -> str:

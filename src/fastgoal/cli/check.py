@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from fastgoal.checking import Audit, CheckSettings, audit, compare, draw_examples, tell, write_fix
 from fastgoal.checking.captions import TextModel
+from fastgoal.checking.fix import refuse_taken
 from fastgoal.cli.common import (
     CaptionColumn,
     IdColumn,
@@ -19,6 +20,7 @@ from fastgoal.cli.common import (
 )
 from fastgoal.data.columns import Columns
 from fastgoal.data.source import open_source
+from fastgoal.errors import ConfigError
 from fastgoal.models.folder import read_tokenizer
 
 Picture = Annotated[Path | None, Parameter(help="Draw five samples, with boxes and sentences, into this PNG file.")]
@@ -57,6 +59,10 @@ def check(
         language: of the captions, for cutting sentences.
     """
     quiet_libraries()
+    if fix is not None:
+        if images is not None:
+            raise ConfigError("--fix opens every image", where="--images", mend="Leave it out.")
+        refuse_taken(fix)
     tokenizer, tokens = read_tokenizer(model)
     text_model = TextModel(name=model, tokenizer=tokenizer, limit=tokens)
     settings = CheckSettings(language=language, images=images)
