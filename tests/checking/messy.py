@@ -26,6 +26,7 @@ LEFT_OUT = {
     "the image has floating-point pixels": 1,
 }
 MENDED = {
+    "a sample is there twice": 1,
     "control characters in a caption": 2,
     "a box reaches beyond its image": 1,
     "a box lies wholly outside its image": 1,

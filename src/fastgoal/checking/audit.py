@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from fastgoal.checking.captions import MEASURED, CaptionFacts, CaptionMeter, Spread, TextModel, clean, evenly
 from fastgoal.checking.findings import Finding, Tally
-from fastgoal.checking.ledger import FINE, Ledger
+from fastgoal.checking.ledger import FINE, UNSEEN, Ledger
 from fastgoal.checking.pictures import Asked, Look, look_ahead, place_of
-from fastgoal.checking.sameness import alike_images, equal_captions, equal_images
+from fastgoal.checking.sameness import alike_images, equal_captions, equal_images, twins
 from fastgoal.checking.shapes import shape_of
 from fastgoal.data.samples import Sample
 from fastgoal.data.source import Source
@@ -116,12 +116,13 @@ def audit(source: Source, model: TextModel, settings: CheckSettings | None = Non
         samples=len(ledger.caption_N),
         usable=int(ledger.usable_N.sum()),
         images=len(ledger.first_U),
-        opened=int((ledger.state_U != 0).sum()),
+        opened=int((ledger.state_U != UNSEEN).sum()),
         per_image=Spread.of(np.bincount(ledger.image_N)),
         captions=captions,
         pictures=pictures,
         findings=(
             *tally.findings(),
+            *twins(source, ledger),
             *equal_images(source, ledger),
             *alike_images(source, ledger),
             *equal_captions(source, ledger),

@@ -66,12 +66,15 @@ class Ledger:
         """Which samples can be trained on, as far as their images were opened."""
         return np.asarray(self.state_U[self.image_N] != BROKEN)
 
+    def twins(self) -> tuple[Places, Places]:
+        """The samples that have an earlier one with the same caption and the same image, and that one (K, K)."""
+        return repeats(self.picture_N * np.uint64(0x9E3779B97F4A7C15) ^ self.caption_N)  # wraps around, as hashes may
+
     @property
     def twin_N(self) -> npt.NDArray[np.bool_]:
-        """Which samples have an earlier one with the same caption and the same bytes as its image."""
-        key_N = self.picture_N * np.uint64(0x9E3779B97F4A7C15) ^ self.caption_N  # wraps around, as hashes may
-        twin_N = np.zeros(len(key_N), dtype=np.bool_)
-        twin_N[repeats(key_N)[0]] = True
+        """Which samples are twins of an earlier one."""
+        twin_N = np.zeros(len(self.caption_N), dtype=np.bool_)
+        twin_N[self.twins()[0]] = True
         return twin_N
 
     @property

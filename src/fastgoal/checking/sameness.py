@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from fastgoal.checking.alike import Places, alike, repeats
-from fastgoal.checking.findings import NAMED, Finding, finding
+from fastgoal.checking.findings import NAMED, Finding, Weight, finding
 from fastgoal.checking.ledger import FINE, Ledger
 from fastgoal.checking.pictures import place_of
 from fastgoal.data.samples import Sample
@@ -15,6 +15,13 @@ from fastgoal.errors import DataError
 
 Pair = Callable[[Sample, Sample], DataError]
 """The error that says what a later sample shares with an earlier one."""
+
+
+def twins(source: Source, ledger: Ledger) -> tuple[Finding, ...]:
+    """Samples that are there twice: one caption on one image (by bytes, where it was opened)."""
+    mend = "Keep one of the two; --fix keeps the first."
+    say = partial(_same_image, "the same image and caption as", mend)
+    return _found(source, "a sample is there twice", *ledger.twins(), say, weight="mended")
 
 
 def equal_images(source: Source, ledger: Ledger) -> tuple[Finding, ...]:
@@ -65,11 +72,13 @@ def _samples(ledger: Ledger, later_K: Places, first_K: Places) -> tuple[Places, 
     return ledger.first_U[later_K], ledger.first_U[first_K]
 
 
-def _found(source: Source, kind: str, later_K: Places, first_K: Places, say: Pair) -> tuple[Finding, ...]:
+def _found(
+    source: Source, kind: str, later_K: Places, first_K: Places, say: Pair, weight: Weight = "look"
+) -> tuple[Finding, ...]:
     """The finding about pairs of samples, with the first few of them named."""
     named = list(zip(later_K[:NAMED].tolist(), first_K[:NAMED].tolist(), strict=True))
     samples = samples_at(source, (number for pair in named for number in pair))
-    return finding("look", kind, len(later_K), (say(samples[later], samples[first]) for later, first in named))
+    return finding(weight, kind, len(later_K), (say(samples[later], samples[first]) for later, first in named))
 
 
 def _same_image(how: str, mend: str, later: Sample, first: Sample) -> DataError:
