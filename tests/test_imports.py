@@ -19,6 +19,7 @@ FLOW = (
     "models",
     "embed",
     "pairs",
+    "checking",
     "matching",
     "training",
     "evaluation",

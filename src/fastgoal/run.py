@@ -10,7 +10,7 @@ import torch
 from fastgoal.data.columns import Columns
 from fastgoal.data.sentences import first_sentences
 from fastgoal.data.source import Source, open_source
-from fastgoal.data.splits import split_by_image
+from fastgoal.data.splits import LEAST, split_by_image
 from fastgoal.errors import DataError
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.report import ReportFiles, ReportInput
@@ -18,9 +18,6 @@ from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
 from fastgoal.training import TrainConfig
 from fastgoal.training.presets import Preset, preset
 from fastgoal.training.presets import doubts as doubts_about
-
-LEAST = 20
-"""Images below which a split into training, validation and test sets means nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

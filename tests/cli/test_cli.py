@@ -67,6 +67,11 @@ def test_a_misspelt_command_or_option_gets_a_suggestion():
     [
         (("scenes", "out", "--objects", "many"), "'many' is not a range"),
         (("scenes", "out", "--objects", "3-12"), "objects: 3-12 objects"),
+        (("check", "nowhere"), "nowhere: no such file or folder"),
+        (("check", "..", "--fix", ".."), "something is there already"),
+        (("check", ".", "--fix", "new", "--images", "3"), "--fix opens every image"),
+        (("check", ".", "--images", "-1"), "-1 images"),
+        (("check", ".", "--model", "no-such-model"), "no-such-model"),
         (("match", "nowhere", "--out", "pairs"), "nowhere: no such file or folder"),
         (("train", "nowhere", "--model", "tiny", "--out", "run"), "nowhere"),
         (("eval", "no-such-model", "nowhere"), "no-such-model"),
@@ -90,6 +95,27 @@ def test_debug_shows_where_an_error_came_from(tmp_path):
     done = fastgoal("scenes", "out", "--objects", "many", "--debug", cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
+
+
+def test_check_says_what_is_wrong_and_mends_it(scenes, tmp_path):
+    done = fastgoal("check", scenes / "train", scenes / "test", "--picture", tmp_path / "look.png", "--json",
+                    tmp_path / "check.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "12 of 12 opened can be used" in done.stdout
+    result = json.loads((tmp_path / "check.json").read_text())
+    assert (result["ready"], result["usable"], result["others"][0]["usable"]) == (True, 12, 8)
+    assert (tmp_path / "look.png").stat().st_size > 10_000
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name, content in {"a.jpg": (scenes / "train/images/train-00000.jpg").read_bytes(), "b.jpg": b""}.items():
+        (broken / name).write_bytes(content)
+        (broken / name).with_suffix(".txt").write_text("A picture of things on a table.")
+    done = fastgoal("check", broken, "--fix", tmp_path / "clean")
+    assert done.returncode == 1
+    assert "Training cannot start: 1 usable sample; it takes two to contrast." in done.stdout
+    assert (tmp_path / "clean" / "captions.jsonl").read_text().count("\n") == 1
+    assert not done.stderr
 
 
 def test_settings_come_from_a_file_and_flags_win(scenes, tmp_path):

@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "The whole story on built-in data, offline: scenes, matching, fine-tuning, evaluation, report.",
     "run": "The same on your data: split, match, train, evaluate, report.",
     "scenes": "Draw the built-in data set: pictures with long captions and true boxes.",
+    "check": "What was understood of your data, what is broken, and the mend.",
     "match": "Find which sentence of each caption says what about which region of its image.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
@@ -65,7 +66,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
 def _run(tokens: list[str], debug: bool) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        build(tokens[0] if tokens else None)(
+        done = build(tokens[0] if tokens else None)(
             tokens, exit_on_error=False, print_error=True, result_action="return_value"
         )
     except CycloptsError:
@@ -81,4 +82,4 @@ def _run(tokens: list[str], debug: bool) -> int:
             file=sys.stderr,
         )
         return 130
-    return 0
+    return done if isinstance(done, int) else 0

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,11 +38,12 @@ def write_result(path: Path | None, result: Mapping[str, Any]) -> None:
 
 
 def quiet_libraries() -> None:
-    """No bars and advice of transformers between ours."""
+    """No bars and advice of transformers and Pillow between ours; what Pillow warns of, `read_image` judges."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def tell_problems(source: Source) -> None:

@@ -206,7 +206,12 @@ def _hash(text: str) -> int:
 
 
 def open_source(
-    data: str | Path, *, root: str | Path | None = None, limit: int | None = None, columns: Columns | None = None
+    data: str | Path,
+    *,
+    root: str | Path | None = None,
+    limit: int | None = None,
+    columns: Columns | None = None,
+    probe: bool = True,
 ) -> Source:
     """Open the user's data; what shape it has is found out.
 
@@ -218,6 +223,7 @@ def open_source(
         root: folder that image paths are relative to; default: the folder of the data.
         limit: use the first samples only.
         columns: names of the columns, where they are not the usual ones.
+        probe: refuse data whose first rows show nothing usable, or none of whose first images are there.
 
     Raises:
         DataError: nothing usable is there, no column is plainly the image or the caption, or no image lies under the
@@ -232,7 +238,8 @@ def open_source(
     base = Path(root) if root is not None else folder
     entries = _reader(path, columns or Columns(), base)
     source = Source(name=path.resolve().name, root=base, entries=entries, limit=limit)
-    _probe(source, path)
+    if probe:
+        _probe(source, path)
     return source
 
 

@@ -12,6 +12,8 @@ from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
+LEAST = 20
+"""Images below which a split into training, validation and test sets means nothing."""
 
 
 def split_by_image(

@@ -7,6 +7,7 @@ aside and moved into place, so a folder never holds half a file under a real nam
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,29 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
     except ModelError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        if "weights only load failed" in reason.lower():
-            what = "its weights are a pickle that may run code"
-            raise ModelError(what, where=name, mend="Use a checkpoint with model.safetensors") from error
-        raise ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local)) from error
-    if other := sorted(key for key, *_ in loading["mismatched_keys"]):
-        what = f"{len(other)} of its weights have another shape than config.json says, the first {other[0]}"
-        raise ModelError(what, where=name, mend="Use the config.json and the weights of one checkpoint")
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
-        raise ModelError(what, where=name, mend="Use a complete checkpoint")
+        raise _unloadable(error, name, local) from error
+    _check_weights(loading, name)
     return clip, tokenizer, image_processor
+
+
+def read_tokenizer(name: str) -> tuple[Any, int]:
+    """The tokenizer of a folder, a hub id or the bundled model, and the model's text limit; weights are not read.
+
+    Raises:
+        ModelError: nothing there, another architecture, or files that cannot be read.
+    """
+    source, local = _locate(name)
+    if local:
+        _check_files(Path(source), name)
+    try:
+        _check_architecture(PreTrainedConfig.get_config_dict(source, local_files_only=local)[0], name)
+        config = family.Model.config_class.from_pretrained(source, local_files_only=local)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+    except ModelError:
+        raise
+    except Exception as error:  # as above
+        raise _unloadable(error, name, local) from error
+    return tokenizer, int(config.text_config.max_position_embeddings)
 
 
 def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
@@ -98,6 +109,15 @@ def _check_files(folder: Path, name: str) -> None:
             raise ModelError(f"the folder has no {kind}", where=name, mend=f"Put {' or '.join(choices[:2])} there")
 
 
+def _check_weights(loading: Mapping[str, Any], name: str) -> None:
+    if other := sorted(key for key, *_ in loading["mismatched_keys"]):
+        what = f"{len(other)} of its weights have another shape than config.json says, the first {other[0]}"
+        raise ModelError(what, where=name, mend="Use the config.json and the weights of one checkpoint")
+    if missing := sorted(loading["missing_keys"]):
+        what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
+        raise ModelError(what, where=name, mend="Use a complete checkpoint")
+
+
 def _check_architecture(config: dict[str, Any], name: str) -> None:
     found = config.get("model_type")
     if found != family.MODEL_TYPE:
@@ -106,6 +126,14 @@ def _check_architecture(config: dict[str, Any], name: str) -> None:
             where=name,
             mend=f'Use a model whose config.json says "model_type": "{family.MODEL_TYPE}"',
         )
+
+
+def _unloadable(error: Exception, name: str, local: bool) -> ModelError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if "weights only load failed" in reason.lower():
+        mend = "Use a checkpoint with model.safetensors"
+        return ModelError("its weights are a pickle that may run code", where=name, mend=mend)
+    return ModelError(f"the model cannot be loaded: {reason}", where=name, mend=_mend(local))
 
 
 def _mend(local: bool) -> str:
