@@ -10,7 +10,7 @@ import torch
 from fastgoal.data.columns import Columns
 from fastgoal.data.sentences import first_sentences
 from fastgoal.data.source import Source, open_source
-from fastgoal.data.splits import LEAST, split_by_image
+from fastgoal.data.splits import LEAST, same_pictures, split_by_image
 from fastgoal.errors import DataError
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.report import ReportFiles, ReportInput
@@ -63,12 +63,16 @@ def run(
     if images < LEAST:
         what = f"{images} images are too few to train and to measure"
         raise DataError(what, where=data, mend=f"Give at least {LEAST}; a few hundred make the figures mean something.")
-    parts = split_by_image(source, settings.shares, settings.seed)
+    same = same_pictures(source)
+    parts = split_by_image(source, settings.shares, settings.seed, same)
     for name, part in parts.items():
         if not len(part):
             mend = "Give more images, or another --seed, which splits them in another way."
             raise DataError(f"of {images} images none fell into the {name} set", where=data, mend=mend)
     chosen, doubts = _settings(settings, parts)
+    if same:
+        what = f"{len(same)} images are there a second time under another name; each stays in one split with its twin."
+        doubts.append(what)
     if progress:
         print(*chosen.reasons, *(f"doubtful: {doubt}" for doubt in doubts), sep="\n", file=sys.stderr)
     shared = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}

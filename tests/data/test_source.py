@@ -371,3 +371,11 @@ def test_a_row_group_is_found_for_every_row(tmp_path: Path) -> None:
     source = open_source(tmp_path)
     order = np.random.default_rng(0).permutation(23)
     assert [source.images.open(f"a.parquet#image/{i}") for i in order] == [values[i] for i in order]
+
+
+def test_kinds_of_problems_are_bounded(tmp_path: Path) -> None:
+    rows = [{"id": str(i), "image": f"/{i}.jpg"} for i in range(150)]
+    source = open_source(lines(tmp_path, {}, *rows))
+    assert len(source.problems) == 150
+    assert len(source.problems.counts) == 101
+    assert source.problems.counts["other problems"] == 50

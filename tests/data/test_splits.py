@@ -7,6 +7,7 @@ import pytest
 
 from fastgoal.data.samples import Sample
 from fastgoal.data.source import Source
+from fastgoal.data.splits import same_pictures
 from fastgoal.data.splits import split_by_image as split_source
 from fastgoal.errors import ConfigError
 
@@ -58,3 +59,22 @@ def test_a_share_of_zero_gives_an_empty_split(shares: tuple[float, float, float]
 def test_shares_that_divide_nothing_are_refused(shares: tuple[float, float, float]) -> None:
     with pytest.raises(ConfigError, match="no division of the whole"):
         split_by_image(samples(1), shares)
+
+
+def test_equal_pictures_under_two_names_go_to_one_split(tmp_path: Path) -> None:
+    for i in range(40):
+        (tmp_path / f"{i}.jpg").write_bytes(bytes([i % 20]) * (10 + i % 3))
+    (tmp_path / "40.jpg").write_bytes(b"alone")
+    pairs = [Sample(id=str(i), image=f"{i}.jpg", caption="A.") for i in (*range(41), 99)]
+    source = Source(name="twice", root=tmp_path, entries=tuple(pairs))
+    slow = {}
+    for i in range(41):
+        content = (tmp_path / f"{i}.jpg").read_bytes()
+        twin = next(j for j in range(41) if (tmp_path / f"{j}.jpg").read_bytes() == content)
+        slow |= {f"{i}.jpg": f"{twin}.jpg"} if twin != i else {}
+    same = same_pictures(source)
+    assert same == slow
+    parts = split_source(source, (0.4, 0.3, 0.3), 0, same)
+    split_of = {sample.image: name for name, part in parts.items() for sample in part}
+    assert all(split_of[image] == split_of[first] for image, first in same.items())
+    assert len(split_of) == 42

@@ -31,6 +31,8 @@ from fastgoal.errors import DataError
 
 NAMED = 20
 """How many problems are kept as examples."""
+KINDS = 100
+"""How many kinds of problems are told apart: what is wrong may quote an id, and there may be millions of those."""
 Entry = Sample | DataError
 
 
@@ -109,7 +111,7 @@ class Source:
         first: list[DataError] = []
         for entry in self.checked():
             if isinstance(entry, DataError):
-                counts[entry.what] += 1
+                counts[entry.what if entry.what in counts or len(counts) < KINDS else "other problems"] += 1
                 first += [entry] * (len(first) < NAMED)
         return Problems(counts=counts, first=tuple(first))
 
