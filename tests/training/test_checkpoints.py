@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from fastgoal.training.checkpoints import SEAL, newest_complete, publish, replace_folder, step_of
+from fastgoal.files import replace_folder
+from fastgoal.training.checkpoints import SEAL, newest_complete, publish, step_of
 
 
 def _written(folder: Path, step: int) -> Path:
