@@ -12,6 +12,7 @@ ROOT = Path(fastgoal.__file__).parent
 FLOW = (
     "errors",
     "files",
+    "interrupts",
     "geometry",
     "data",
     "regions",
