@@ -33,6 +33,8 @@ _FILES = {
     "tokenizer": ("tokenizer.json", "vocab.json"),
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
+_FILE_ERRORS = ("inline_container", "PytorchStreamWriter", "iostream error")
+"""How to tell the `RuntimeError`s of torch that are about the file it writes."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -101,7 +103,7 @@ def writing_weights(path: Path) -> Iterator[None]:
         except SafetensorError as error:
             raise OSError(str(error)) from error
         except RuntimeError as error:
-            if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+            if not any(sign in str(error) for sign in _FILE_ERRORS):
                 raise
             raise OSError("torch could not write the whole file") from error
 
