@@ -161,7 +161,7 @@ class Warm:
     """Runs commands in forks of this process; what they print goes to files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
-        self._output, self._errors, self._points = (folder / name for name in ("output", "errors", "points"))
+        self.output, self._errors, self._points = (folder / name for name in ("output", "errors", "points"))
 
     def run(
         self, command: Sequence[object], at: int | None = None, act: Callable[[], None] | None = None, limit: int = 0
@@ -181,7 +181,7 @@ class Warm:
             signal.alarm(120)  # no test waits for ever
             gc.freeze()  # or each collection would copy all that is shared with the parent
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
-            sys.stdout, sys.stderr = self._output.open("w"), self._errors.open("w", buffering=1)
+            sys.stdout, sys.stderr = self.output.open("w"), self._errors.open("w", buffering=1)
             points_file = self._points.open("w")
             points.install()
             if limit:
@@ -477,6 +477,18 @@ def test_pictures_that_do_not_fit_on_the_disk(warm: Warm, tmp_path: Path) -> Non
     check_refusal(warm.run(draw(tmp_path / "full"), limit=3000), tmp_path / "full")
     assert warm.run(draw(tmp_path / "full")).code == 0
     assert everything(tmp_path / "full") == everything(tmp_path / "straight")
+
+
+def test_a_result_that_does_not_fit_on_the_disk_was_printed(warm: Warm, scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    check_refusal(warm.run(["eval", "tiny", scenes / "val", "--json", out], 1, refuse), out)
+    assert "long-retrieval: 5 items" in warm.output.read_text()
+    assert not out.exists()
+
+
+def test_a_run_that_does_not_fit_on_the_disk(warm: Warm, scenes: Path, tmp_path: Path) -> None:
+    command = ["run", scenes / "test", "--model", "tiny", "--out", tmp_path / "run", "--regions", "fixed"]
+    check_refusal(warm.run(command, limit=3000), tmp_path / "run")
 
 
 @pytest.mark.parametrize("command", ["match", "train", "scenes", "eval", "run", "stretch"])
