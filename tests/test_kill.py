@@ -181,7 +181,7 @@ class Warm:
             signal.alarm(120)  # no test waits for ever
             gc.freeze()  # or each collection would copy all that is shared with the parent
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
-            sys.stdout, sys.stderr = self.output.open("w"), self._errors.open("w", buffering=1)
+            sys.stdout, sys.stderr = self.output.open("w", buffering=1), self._errors.open("w", buffering=1)
             points_file = self._points.open("w")
             points.install()
             if limit:
