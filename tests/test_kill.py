@@ -264,7 +264,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory, small_clip_folder: Path) -> I
     """Every fork finds the model loaded, as its own copy."""
     ready, load = DualEncoder.load(small_clip_folder), DualEncoder.load
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fastgoal.cli.match, "MatchSettings", partial(MatchSettings, shard_rows=4))
+        patch.setattr(fastgoal.cli.match, "MatchSettings", partial(MatchSettings, shard_rows=6))
         patch.setattr(
             DualEncoder, "load", lambda name, **own: ready if name == str(small_clip_folder) else load(name, **own)
         )
@@ -382,14 +382,15 @@ def test_a_signal_stops_training_behind_the_step_and_the_printed_command_continu
         assert outcome(out) == expected, points[at]
 
 
-def test_a_second_signal_ends_at_once(warm: Warm, training: Command, tmp_path: Path) -> None:
+def test_a_second_signal_ends_at_once(
+    warm: Warm, training: Command, trained: tuple[dict[str, Any], list[str]], tmp_path: Path
+) -> None:
     def twice() -> None:
         sent(signal.SIGTERM)()
         sent(signal.SIGINT)()
 
-    points = warm.run(training(tmp_path / "a")).points
-    amid_saving = points.index("amid torch.save")
-    assert warm.run(training(tmp_path / "b"), amid_saving, twice).code == -signal.SIGINT
+    amid_saving = trained[1].index("amid torch.save")
+    assert warm.run(training(tmp_path / "run"), amid_saving, twice).code == -signal.SIGINT
 
 
 def terminated(command: Sequence[object], begun: Callable[[], bool]) -> Ended:
@@ -419,13 +420,13 @@ def test_sigterm_to_the_real_match(warm: Warm, matching: Command, scenes: Path, 
 
 def test_sigterm_to_the_real_train(warm: Warm, training: Command, tmp_path: Path) -> None:
     """At most the step that it hits is lost, however rare checkpoints are."""
-    longer = {"max_steps": 24, "save_every": 100, "eval_every": 100, "log_every": 1}
+    longer = {"max_steps": 16, "save_every": 100, "eval_every": 100, "log_every": 1}
     command = training(tmp_path / "run", **longer)
     history = tmp_path / "run" / "history.jsonl"
     stopped = terminated(command, lambda: history.exists() and '"step": 1,' in history.read_text())
     assert stopped.code == 143, stopped.errors
     last = json.loads(history.read_text().splitlines()[-1])["step"]
-    assert 1 <= last < 24
+    assert 1 <= last < 16
     assert (tmp_path / "run" / "checkpoints" / f"checkpoint-{last}").is_dir()
     assert printed(stopped.message) == [*map(str, command), "--resume"]
     assert warm.run(printed(stopped.message)).code == 0
@@ -440,7 +441,7 @@ def test_a_full_disk_is_one_line_and_matching_goes_on_when_there_is_room(
     warm: Warm, matching: Command, matched: tuple[dict[str, bytes], list[str]], tmp_path: Path
 ) -> None:
     expected, points = matched
-    for at in refusable(points, 4):
+    for at in refusable(points, 3):
         check_refusal(warm.run(matching(tmp_path / f"{at}"), at, refuse), tmp_path / f"{at}")
         assert warm.run(matching(tmp_path / f"{at}")).code == 0
         assert everything(tmp_path / f"{at}") == expected, points[at]
@@ -453,7 +454,7 @@ def test_a_full_disk_is_one_line_and_training_goes_on_when_there_is_room(
     warm: Warm, training: Command, trained: tuple[dict[str, Any], list[str]], tmp_path: Path
 ) -> None:
     expected, points = trained
-    for at in refusable(points, 4):
+    for at in refusable(points, 3):
         check_refusal(warm.run(training(tmp_path / f"{at}"), at, refuse), tmp_path / f"{at}")
         assert warm.run([*training(tmp_path / f"{at}"), "--resume"]).code == 0
         assert outcome(tmp_path / f"{at}") == expected, points[at]

@@ -202,7 +202,7 @@ class PairsWriter:
         """Delete shards that are not of this table: of one that was overwritten, or finished just before a kill."""
         listed = {shard.file for shard in manifest.shards}
         with writing(self.folder):
-            for path in self.folder.glob("shard-*.parquet"):
+            for path in self.folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].parquet"):
                 if path.name not in listed:
                     path.unlink()
 

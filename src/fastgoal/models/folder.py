@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from fastgoal.errors import ModelError
-from fastgoal.files import ASIDE, force_to_disk, replace_folder, writing
+from fastgoal.files import force_to_disk, replace_folder, writing
 from fastgoal.models import clip_family as family
 
 BUNDLED = "tiny"
@@ -73,7 +73,7 @@ def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) 
         DataError: the disk refuses.
     """
     new = not folder.exists()
-    aside = folder.with_name(folder.name + ASIDE) if new else folder / ASIDE
+    aside = written_under(folder) if new else folder / ".writing"
     with writing_weights(folder):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -84,6 +84,11 @@ def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) 
             replace_folder(aside, folder)
         else:
             _move_files(aside, folder)
+
+
+def written_under(folder: Path) -> Path:
+    """The name of a new model folder until it is whole."""
+    return folder.with_name(f".{folder.name}.writing")
 
 
 def _move_files(aside: Path, folder: Path) -> None:

@@ -28,6 +28,7 @@ from fastgoal.files import (
     writing,
 )
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.folder import written_under
 from fastgoal.training.checkpoints import drop_old, newest_complete
 
 
@@ -50,23 +51,24 @@ class RunFolder:
         self.history, self.checkpoints = self.path / "history.jsonl", self.path / "checkpoints"
         self.report, self.nonfinite = self.path / "train.json", self.path / "nonfinite.json"
         self.aside = self.path / "checkpoint.new"
-        settings = self.path / "settings.json"
-        if settings.exists():
-            _check_same(settings, identity, resume)
+        self.settings = self.path / "settings.json"
+        self.continues = self.settings.exists()
+        if self.continues:
+            _check_same(self.settings, identity, resume)
         elif self.model.exists() or self.report.exists():
             raise ConfigError("the folder already holds a model", where=self.path, mend="Choose another folder.")
         make_folder(self.path)
-        write_json(settings, identity)
+        write_json(self.settings, identity)
 
     def clear_up(self, keep: int) -> None:
         """Put right what a kill may have left: folders half replaced, files half written, one checkpoint too many."""
         with writing(self.path):
             for place in (self.model, *self.checkpoints.glob("checkpoint-*")):
                 recover_folder(place.with_suffix(""))
-            for aside in (self.aside, self.model_aside, self.model_aside.with_name(self.model_aside.name + ASIDE)):
+            for aside in (self.aside, self.model_aside, written_under(self.model_aside)):
                 shutil.rmtree(aside, ignore_errors=True)
-            for path in self.path.glob(f"*{ASIDE}"):
-                path.unlink()
+            for path in (self.settings, self.history, self.best, self.report, self.nonfinite):
+                path.with_name(path.name + ASIDE).unlink(missing_ok=True)
             drop_old(self.checkpoints, keep)
 
     @property

@@ -97,7 +97,8 @@ def train(
         "validation": _validation_key(val),
     }
     folder = RunFolder(out, identity, resume=resume)
-    folder.clear_up(config.keep_checkpoints)
+    if folder.continues:
+        folder.clear_up(config.keep_checkpoints)
     with _quiet_transformers():
         if (done := read_json(folder.report)) is not None:
             _load_best(encoder, folder)
