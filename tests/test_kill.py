@@ -11,7 +11,6 @@ import gc
 import io
 import json
 import os
-import resource
 import shlex
 import signal
 import subprocess
@@ -41,6 +40,7 @@ from fastgoal.data.scenes import ScenesConfig, write_scenes
 from fastgoal.matching import MatchSettings
 from fastgoal.models.dual_encoder import DualEncoder
 
+resource = pytest.importorskip("resource")  # not there on Windows, like `fork`
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -49,7 +49,7 @@ PROGRESS = ("goal: step", "left out")
 TIMES = ("seconds", "samples_per_second", "peak_memory_mib", "images_per_second")
 SAME = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "tally.json")
 STOPS = (signal.SIGTERM, signal.SIGINT)
-REFUSED = tuple(f"before {name}" for name in ("write", "fsync", "mkdir", "replace", "rename"))
+REFUSED = tuple(f"before {name}" for name in ("write", "append", "fsync", "mkdir", "replace", "rename"))
 SYSTEM_CALLS = ("replace", "rename", "fsync", "mkdir", "unlink", "rmdir")
 
 
@@ -95,25 +95,27 @@ class Points:
 
     def _opened(self, file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
         opened = self._open(file, mode, *arguments, **options)
-        return Written(opened, self) if set(mode) & set("wax") and isinstance(file, str | Path) else opened
+        if not set(mode) & set("wax") or not isinstance(file, str | Path):
+            return opened
+        return Written(opened, self, "append" if "a" in mode else "write")
 
 
 class Written:
     """A file that is written to."""
 
-    def __init__(self, file: Any, points: Points) -> None:
-        self._file, self._points = file, points
+    def __init__(self, file: Any, points: Points, name: str) -> None:
+        self._file, self._points, self._name = file, points, name
 
     def write(self, data: Any) -> int:
         def half() -> None:
             self._file.write(data[: len(data) // 2])
             self._file.flush()
 
-        self._points.meet("before write")
-        self._points.meet("amid write", half)
+        self._points.meet(f"before {self._name}")
+        self._points.meet(f"amid {self._name}", half)
         count: int = self._file.write(data)
         self._file.flush()
-        self._points.meet("after write")
+        self._points.meet(f"after {self._name}")
         return count
 
     def __getattr__(self, name: str) -> Any:
@@ -223,9 +225,10 @@ def outcome(run: Path) -> dict[str, Any]:
 
 
 def chosen(points: Sequence[str]) -> list[int]:
-    """Both sides of every renaming, and evenly spread middles of writing."""
+    """Both sides of every renaming, every middle of appending, and evenly spread middles of other writing."""
     amid = [i for i, name in enumerate(points) if name.startswith("amid")]
-    return sorted({*evenly(amid, 6), *(i for i, name in enumerate(points) if name.endswith(("replace", "rename")))})
+    always = ("replace", "rename", "amid append")
+    return sorted({*evenly(amid, 6), *(i for i, name in enumerate(points) if name.endswith(always))})
 
 
 def evenly(numbers: Sequence[int], count: int) -> list[int]:
@@ -454,7 +457,7 @@ def test_a_full_disk_is_one_line_and_training_goes_on_when_there_is_room(
     warm: Warm, training: Command, trained: tuple[dict[str, Any], list[str]], tmp_path: Path
 ) -> None:
     expected, points = trained
-    for at in refusable(points, 3):
+    for at in {*refusable(points, 3), points.index("before append")}:
         check_refusal(warm.run(training(tmp_path / f"{at}"), at, refuse), tmp_path / f"{at}")
         assert warm.run([*training(tmp_path / f"{at}"), "--resume"]).code == 0
         assert outcome(tmp_path / f"{at}") == expected, points[at]
