@@ -12,6 +12,8 @@ ROOT = Path(fastgoal.__file__).parent
 FLOW = (
     "errors",
     "files",
+    "progress",
+    "interrupts",
     "geometry",
     "data",
     "regions",

@@ -105,6 +105,17 @@ def test_a_kill_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None
     assert list(table) == ROWS
 
 
+def test_an_overwriting_that_was_killed_leaves_no_shard_of_the_old_table(tmp_path: Path) -> None:
+    write(tmp_path / "pairs", ROWS)
+    left = (tmp_path / "pairs" / "shard-00002.parquet").read_bytes()
+    with PairsWriter(tmp_path / "pairs", root="data", origin=ORIGIN, overwrite=True) as writer:
+        writer.add(ROWS[5])
+    (tmp_path / "pairs" / "shard-00002.parquet").write_bytes(left)  # as if killed before it was deleted
+    with PairsWriter(tmp_path / "pairs", root="data", origin=ORIGIN) as writer:
+        assert writer.done == 1
+    assert sorted(path.name for path in (tmp_path / "pairs").iterdir()) == ["manifest.json", "shard-00000.parquet"]
+
+
 def test_other_making_is_refused_by_name_unless_overwritten(tmp_path: Path) -> None:
     interrupt(tmp_path / "pairs", ROWS)
     other = replace(ORIGIN, matcher="m2", settings={**ORIGIN.settings, "rule": "lism"})

@@ -2,12 +2,14 @@
 
 A reader, or a restart after a kill, finds the old file or the whole new one. What the disk refuses (no space left, no
 permission, a read-only file system) becomes a `DataError` that says so; nothing that was there is touched by it.
+Folders likewise, but for one moment in which the old one is called `NAME.old`.
 """
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +47,64 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def staged(path: Path) -> Iterator[Path]:
     """A name to write a file under; it takes the place of `path` when the block ends without an error."""
     aside = path.with_name(path.name + ASIDE)
-    yield aside
-    force_to_disk(aside)
-    aside.replace(path)
+    try:
+        yield aside
+        force_to_disk(aside)
+        aside.replace(path)
+    except Exception:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)  # half a file would only take up room
+        raise
     force_to_disk(path.parent)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that only grows, and force it to disk; a kill may leave a part of it.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        DataError: the disk refuses, or a file has the name.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Force the files of `new` to disk and put it at `place`. A kill in between leaves the old one as `place.old`;
+    `recover_folder` puts it back.
+    """
+    for path in (*new.iterdir(), new):
+        force_to_disk(path)
+    old = _old(place)
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    force_to_disk(place.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(place: Path) -> None:
+    """Clear up what a kill in `replace_folder` left: one of the two folders stays, the new one if it was in place."""
+    old = _old(place)
+    if old.exists() and not place.exists():
+        old.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(place.name + ".old")
 
 
 @contextmanager
@@ -58,7 +114,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         what = f"cannot write here ({error.strerror or error})"
-        mend = "Make room or choose another folder; what was finished is kept, and the same command continues."
+        mend = "Make room, allow writing there, or choose another folder; what was finished is kept."
         raise DataError(what, where=path, mend=mend) from error
 
 

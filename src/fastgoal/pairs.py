@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from fastgoal.data.samples import Span
 from fastgoal.data.store import ImageStore
 from fastgoal.errors import DataError
-from fastgoal.files import ASIDE, write_file, writing
+from fastgoal.files import ASIDE, make_folder, write_file, writing
 from fastgoal.regions.region import Region
 
 SCHEMA_VERSION = 1
@@ -173,8 +173,7 @@ class PairsWriter:
     ) -> None:
         self.folder, self._shard_rows = Path(folder), shard_rows
         self._pending: list[PairsRow] = []
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         relative = Path(os.path.relpath(Path(root).resolve(), self.folder.resolve())).as_posix()
         fresh = Manifest(origin=origin or Origin(), root=relative, counts={"samples": 0, "paired": 0, "skipped": 0})
         self.manifest = replace(self._continued(fresh, overwrite), root=relative)
@@ -190,14 +189,22 @@ class PairsWriter:
         found = Manifest.read(self.folder)
         if overwrite:
             fresh.write(self.folder)  # first, so that no moment lists shards that are gone
-            for shard in found.shards:
-                (self.folder / shard.file).unlink(missing_ok=True)
+            self._drop_unlisted(fresh)
             return fresh
         plain = replace(fresh.origin, settings=json.loads(json.dumps(dict(fresh.origin.settings), default=str)))
         if differences := found.origin.differences(plain):
             raise DataError(f"made differently: {'; '.join(differences)}", where=self.folder, mend=_OVERWRITE)
         _verify(self.folder, found.shards)
+        self._drop_unlisted(found)
         return found
+
+    def _drop_unlisted(self, manifest: Manifest) -> None:
+        """Delete shards that are not of this table: of one that was overwritten, or finished just before a kill."""
+        listed = {shard.file for shard in manifest.shards}
+        with writing(self.folder):
+            for path in self.folder.glob("shard-[0-9][0-9][0-9][0-9][0-9].parquet"):
+                if path.name not in listed:
+                    path.unlink()
 
     @property
     def done(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgoal.cli import COMMANDS
+from fastgoal.cli import COMMANDS, continuing
 
 
 def fastgoal(*arguments, cwd=None, **environment):
@@ -89,6 +89,18 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("train", "my pairs", "--out", "run"), "fastgoal train 'my pairs' --out run --resume"),
+        (("train", "pairs", "--resume", "--out", "run"), "fastgoal train pairs --resume --out run"),
+        (("match", "data", "--overwrite", "--out", "pairs"), "fastgoal match data --out pairs"),
+    ],
+)
+def test_what_continues_an_interrupted_command_never_starts_over(typed, said):
+    assert continuing(typed) == said
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path):

@@ -1,6 +1,7 @@
 from pathlib import Path
 
-from fastgoal.training.checkpoints import SEAL, newest_complete, publish, replace_folder, step_of
+from fastgoal.files import recover_folder, replace_folder
+from fastgoal.training.checkpoints import SEAL, newest_complete, publish, step_of
 
 
 def _written(folder: Path, step: int) -> Path:
@@ -48,3 +49,12 @@ def test_replace_folder_leaves_nothing_beside(tmp_path: Path) -> None:
         replace_folder(tmp_path / "new", tmp_path / "place")
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
     assert (tmp_path / "place" / "file").read_text() == "b"
+
+
+def test_of_a_replacement_cut_short_one_folder_stays(tmp_path: Path) -> None:
+    for name in ("a.old", "b.old", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    recover_folder(tmp_path / "a")
+    recover_folder(tmp_path / "b")
+    assert {path.name: (path / "file").read_text() for path in tmp_path.iterdir()} == {"a": "a.old", "b": "b"}

@@ -1,5 +1,7 @@
 import json
 import math
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import transformers
 from transformers import CLIPModel, CLIPProcessor
 
 from fastgoal.errors import ConfigError, FastgoalError
+from fastgoal.interrupts import Interrupted
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -43,6 +46,10 @@ def killer(step: int, scores: dict[int, float] | None = None) -> Callable[[DualE
 
 def history(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("samples_per_second", "seconds")} for row in rows]
 
 
 def weights_of(encoder: DualEncoder) -> dict[str, torch.Tensor]:
@@ -119,11 +126,46 @@ def test_resumed_weights_are_the_uninterrupted_ones_bit_for_bit(
         assert (last / file).read_bytes() == (tmp_path / "b" / "checkpoints" / last.name / file).read_bytes()
     assert_equal(weights_of(straight), weights_of(resumed))
     a, b = history(tmp_path / "a"), history(tmp_path / "b")
-    timing = ("samples_per_second", "seconds")
-    assert [{k: v for k, v in row.items() if k not in timing} for row in a] == [
-        {k: v for k, v in row.items() if k not in timing} for row in b
-    ]
+    assert without_times(a) == without_times(b)
     assert report.steps == a[-1]["step"]
+
+
+@pytest.mark.parametrize("hit", [1, 3, 9])
+def test_a_signal_in_a_validation_saves_before_it_and_resuming_makes_up_for_it(
+    write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path, hit: int
+) -> None:
+    """Scores by step; the best weights are those of the very step whose validation was cut short."""
+    table, config = write_table(), TrainConfig(**{**CONFIG, "log_every": 2}, eval_every=1, save_every=100)
+    scores = {hit: 5.0}
+    straight, resumed = fresh(), fresh()
+    expected = train(table, straight, tmp_path / "a", config, val=killer(-1, scores))
+
+    def validate(_: DualEncoder) -> float:
+        step = len([row for row in history(tmp_path / "b") if "retrieval" in row])
+        if step == hit and not (tmp_path / "b" / "checkpoints").exists():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return scores.get(step, 0.0)
+
+    with pytest.raises(Interrupted, match="SIGTERM") as caught:
+        train(table, fresh(), tmp_path / "b", config, val=validate)
+    assert caught.value.code == 143
+    assert (tmp_path / "b" / "checkpoints" / f"checkpoint-{hit}").is_dir()
+    report = train(table, resumed, tmp_path / "b", config, val=validate, resume=True)
+    assert (report.best_step, report.steps, report.validation) == (hit, 9, expected.validation)
+    assert_equal(weights_of(straight), weights_of(resumed))
+    assert without_times(history(tmp_path / "a")) == without_times(history(tmp_path / "b"))
+
+
+def test_a_run_killed_behind_the_step_that_ended_its_patience_does_no_further_one(
+    write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path
+) -> None:
+    config, scores = TrainConfig(**CONFIG, eval_every=1, save_every=1, patience=2), {1: 5.0}
+    table, straight, resumed = write_table(), fresh(), fresh()
+    first = train(table, straight, tmp_path / "run", config, val=killer(-1, scores))
+    (tmp_path / "run" / "train.json").unlink()
+    again = train(table, resumed, tmp_path / "run", config, val=killer(0), resume=True)
+    assert (again.steps, again.best_step) == (first.steps, first.best_step) == (3, 1)
+    assert_equal(weights_of(straight), weights_of(resumed))
 
 
 def test_the_best_weights_are_kept_and_are_a_plain_folder(

@@ -14,7 +14,6 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from fastgoal.checking.captions import MEASURED, CaptionFacts, CaptionMeter, Spread, TextModel, clean, evenly
 from fastgoal.checking.findings import Finding, Tally
@@ -26,6 +25,7 @@ from fastgoal.data.samples import Sample
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.geometry import area, clip_box
+from fastgoal.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +137,16 @@ def _read_captions(
     """The captions in figures, a ledger before any image was opened, and how many records are no samples."""
     meter, total, broken = CaptionMeter(model, settings.language, tally), len(source), 0
     captions, uris = array("Q"), array("Q")
-    for entry in tqdm(source.checked(), total=total, desc="captions", disable=None if settings.progress else True):
-        if isinstance(entry, DataError):
-            broken += 1
-            tally.add("left out", entry)
-            continue
-        meter.add(entry, evenly(len(captions), MEASURED, total))
-        captions.append(_hash(clean(entry.caption)))
-        uris.append(_hash(entry.image))
+    with Progress(total, "captions", "sample", show=settings.progress) as bar:
+        for entry in source.checked():
+            if isinstance(entry, DataError):
+                broken += 1
+                tally.add("left out", entry)
+                continue
+            meter.add(entry, evenly(len(captions), MEASURED, total))
+            captions.append(_hash(clean(entry.caption)))
+            uris.append(_hash(entry.image))
+            bar.update()
     return meter.facts(), Ledger.of(_frozen(captions), _frozen(uris)), broken
 
 
@@ -154,7 +156,7 @@ def _look_at_images(source: Source, ledger: Ledger, tally: Tally, settings: Chec
     wanted = images if settings.images is None else min(settings.images, images)
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
-    with tqdm(total=wanted, desc="images", disable=None if settings.progress and wanted else True) as bar:
+    with Progress(wanted, "images", "image", show=settings.progress and wanted > 0) as bar:
         for asked, seen in look_ahead(_asked(source, ledger, wanted), source.images):
             image = int(ledger.image_N[asked.number])
             if seen is not None:

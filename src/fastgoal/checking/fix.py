@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm import tqdm
-
 from fastgoal.checking.audit import Audit
 from fastgoal.checking.captions import CONTROL, clean
 from fastgoal.checking.ledger import BROKEN, UNSEEN
@@ -23,6 +21,7 @@ from fastgoal.data.store import ImageStore
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.files import staged, writing
 from fastgoal.geometry import area, clip_box
+from fastgoal.progress import Progress
 
 TABLE, LEFT_OUT = "captions.jsonl", "left-out.jsonl"
 
@@ -57,13 +56,15 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
     if (found.ledger.state_U == UNSEEN).any():
         raise ConfigError("not every image was opened", where="--fix", mend="Leave --images out.")
     kept = changed = left = 0
-    with _lines(folder, TABLE) as table, _lines(folder, LEFT_OUT) as rest:
-        for entry, before in tqdm(_sorted_out(found), desc="fix", disable=None if progress else True):
+    bar = Progress(len(found.source), "fix", "sample", show=progress)
+    with bar, _lines(folder, TABLE) as table, _lines(folder, LEFT_OUT) as rest:
+        for entry, before in _sorted_out(found):
             if isinstance(entry, DataError):
                 left += 1
                 _write(rest, {"where": entry.where, "what": entry.what, "mend": entry.mend})
             else:
                 kept += 1
+                bar.update()
                 changed += entry != before
                 _write(table, _record(entry, found.source.images, folder.resolve()))
     return FixReport(kept=kept, changed=changed, left_out=left)

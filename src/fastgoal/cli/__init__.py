@@ -3,10 +3,12 @@
 Commands live in one module each and are imported when they are called, so that `fastgoal --help` answers at once. What
 bad input causes is printed as one line; a traceback means a defect of ours, or `--debug`.
 
-Exit codes: 0 done; 1 the data cannot be trained on (`check`); 2 bad input or settings; 130 interrupted.
+Exit codes: 0 done; 1 the data cannot be trained on (`check`); 2 bad input or settings, or a disk that refuses; 130 and
+143 interrupted by SIGINT and SIGTERM.
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError
 
 from fastgoal.errors import FastgoalError
+from fastgoal.interrupts import Interrupted, Interrupts
 
 HELP = """Teach CLIP-like models to understand long captions, from your own images and paragraphs.
 
@@ -48,7 +51,12 @@ def settings_from_file(command: App, names: tuple[str, ...], arguments: Argument
 def build(asked: str | None = None) -> App:
     """The command line. The command that is `asked` for explains itself; of the others one line is enough, and free."""
     app = App(
-        name="fastgoal", help=HELP, help_format="markdown", version_flags=["--version"], config=settings_from_file
+        name="fastgoal",
+        help=HELP,
+        help_format="markdown",
+        version_flags=["--version"],
+        config=settings_from_file,
+        suppress_keyboard_interrupt=False,  # we say how to continue
     )
     for name, line in COMMANDS.items():
         function = "evaluate" if name == "eval" else name
@@ -66,9 +74,10 @@ def main(tokens: Sequence[str] | None = None) -> None:
 def _run(tokens: list[str], debug: bool) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        done = build(tokens[0] if tokens else None)(
-            tokens, exit_on_error=False, print_error=True, result_action="return_value"
-        )
+        with Interrupts():
+            done = build(tokens[0] if tokens else None)(
+                tokens, exit_on_error=False, print_error=True, result_action="return_value"
+            )
     except CycloptsError:
         return 2  # printed by cyclopts, with its suggestion
     except FastgoalError as error:
@@ -76,10 +85,14 @@ def _run(tokens: list[str], debug: bool) -> int:
             raise
         print(f"fastgoal: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(
-            "fastgoal: interrupted. What was finished is kept; the same command continues (train: with --resume).",
-            file=sys.stderr,
-        )
-        return 130
+    except Interrupted as signal:
+        print(f"fastgoal: interrupted. What was finished is kept; continue with: {continuing(tokens)}", file=sys.stderr)
+        return signal.code
     return done if isinstance(done, int) else 0
+
+
+def continuing(tokens: Sequence[str]) -> str:
+    """The command that continues an interrupted one: with `--resume` where there is a choice, and never over again."""
+    kept = [token for token in tokens if token.partition("=")[0] != "--overwrite"]
+    resume = ["--resume"] if kept[:1] == ["train"] and "--resume" not in kept else []
+    return shlex.join(["fastgoal", *kept, *resume])

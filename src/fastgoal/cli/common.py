@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from fastgoal.data.source import Source
 from fastgoal.errors import DataError
+from fastgoal.files import make_folder, write_json
 
 SHOWN = 3
 """Problems that are named before the others are counted."""
@@ -31,10 +32,14 @@ def typed() -> str:
 
 
 def write_result(path: Path | None, result: Mapping[str, Any]) -> None:
-    """Write a result where `--json` says."""
+    """Write a result where `--json` says.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+        make_folder(path.parent)
+        write_json(path, result)
 
 
 def quiet_libraries() -> None:

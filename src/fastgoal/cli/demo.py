@@ -30,6 +30,6 @@ def demo(*, out: Path | None = None, quick: bool = False, full: bool = False, js
     size = quick_size() if quick else full_size() if full else normal()
     name = "demo-quick" if quick else "demo-full" if full else "demo"
     found, files = tell(out or Path(name), size, command=typed())
-    write_result(json, metrics(found))
     print(terminal_table(found))
     print(f"report: {files.page}")
+    write_result(json, metrics(found))

@@ -78,8 +78,8 @@ def evaluate(
         tell_problems(source)
         measure = evaluate_localisation if asked.task == "localisation" else evaluate_retrieval
         result = measure(encoder, source, protocol=asked, batch=batch)
-    write_result(json, result.to_json())
     print(describe(result))
+    write_result(json, result.to_json())
 
 
 def describe(result: EvalResult) -> str:

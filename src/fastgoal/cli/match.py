@@ -70,8 +70,8 @@ def match(
     proposer = make_proposer(regions or ("given" if rule == "true" else "flism"), detector=detector, device=device)
     settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)
     report = match_pairs(source, encoder, proposer, out, settings)
-    write_result(json, report.to_json())
     print(describe(report))
+    write_result(json, report.to_json())
 
 
 def describe(report: MatchReport) -> str:

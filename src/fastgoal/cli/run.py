@@ -86,6 +86,6 @@ def run(
         device=device,
     )
     found, files = carry_out(data, out, settings, command=typed())
-    write_result(json, metrics(found))
     print(terminal_table(found))
     print(f"report: {files.page}")
+    write_result(json, metrics(found))

@@ -55,6 +55,6 @@ def scenes(
         sprites=None if sprites is None else str(sprites),
     )
     result = write_scenes(out, config)
-    write_result(json, result)
     counts = ", ".join(f"{count} {split}" for split, count in result["counts"].items() if count)
     print(f"{out}: {counts}. Next: fastgoal match {out}/train --out pairs")
+    write_result(json, result)

@@ -46,7 +46,7 @@ def train(
     table = PairsTable.open(pairs, root=root)
     held_out = None if val is None else PairsTable.open(val, root=root)
     report = train_model(table, encoder, out, settings, val=held_out, resume=resume)
-    write_result(json, asdict(report))
     last = ", ".join(f"{term} {value['first']:.3f} -> {value['last']:.3f}" for term, value in report.loss.items())
     print(f"{report.method}: {report.steps} steps at {report.samples_per_second:.1f} samples/s; {last}")
     print(f"best weights (step {report.best_step}): {out}/model")
+    write_result(json, asdict(report))

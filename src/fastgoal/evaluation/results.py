@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fastgoal.errors import DataError
 from fastgoal.evaluation.metrics import Floats, Ints, bootstrap_ci, paired_bootstrap
 from fastgoal.evaluation.protocols import Protocol
+from fastgoal.files import make_folder, staged, write_json, writing
 from fastgoal.geometry import ImageFit
 from fastgoal.models.dual_encoder import DualEncoder
 
@@ -126,15 +127,17 @@ class EvalResult:
         return replace(self, queries=queries)
 
     def save(self, path: str | Path) -> None:
-        """Write `path` (JSON) and, beside it, the values per query under the same name with `.npz`."""
+        """Write `path` (JSON) and, beside it, the values per query under the same name with `.npz`.
+
+        Raises:
+            DataError: the disk refuses.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(path.name + ".tmp")
-        with aside.open("wb") as file:
+        make_folder(path.parent)
+        values = path.with_suffix(".npz")
+        with writing(values), staged(values) as aside, aside.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **self.arrays())
-        aside.replace(path.with_suffix(".npz"))
-        aside.write_text(json.dumps(self.to_json(), indent=2, ensure_ascii=False), encoding="utf-8")
-        aside.replace(path)
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

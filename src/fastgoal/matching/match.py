@@ -16,13 +16,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, is_dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.samples import Sample, Span
@@ -36,6 +35,7 @@ from fastgoal.matching.judge import MatchReport, summarise
 from fastgoal.matching.rules import Rule, known_pairs, select_pairs, true_pairs, without_whole
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import Origin, PairsRow, PairsTable, PairsWriter
+from fastgoal.progress import Progress
 from fastgoal.regions.combine import propose_for
 from fastgoal.regions.region import Proposer, Region
 
@@ -105,7 +105,7 @@ def match(
     begin, rows = time.perf_counter(), settings.shard_rows
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
         rest, images = islice(source, writer.done, None), 0  # finished shards hold the first samples, in order
-        with tqdm(total=len(source), initial=writer.done, desc="match", disable=None if progress else True) as bar:
+        with Progress(len(source), "match", "sample", done=writer.done, show=progress) as bar:
             while samples := list(islice(rest, rows)):
                 for row in match_samples(samples, source.images, encoder, proposer, settings, bar):
                     writer.add(row)
@@ -148,7 +148,7 @@ def match_samples(
     encoder: DualEncoder,
     proposer: Proposer,
     settings: MatchSettings,
-    bar: "tqdm[Any] | None" = None,
+    bar: Progress | None = None,
 ) -> list[PairsRow]:
     """The rows of some samples, in their order: each image is decoded once, however many captions it has."""
     count = Counter(map(_picture, samples))

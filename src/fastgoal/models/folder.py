@@ -1,21 +1,24 @@
 """Model folders: reading and writing plain transformers folders, and saying what is wrong with one.
 
-A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. Files are written
-aside and moved into place, so a folder never holds half a file under a real name.
+A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. A new folder is
+written aside and renamed, so it is whole or absent; into one that is there already, whole files are moved.
 """
 
 import json
 import re
-import tempfile
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig
 
 from fastgoal.errors import ModelError
+from fastgoal.files import force_to_disk, replace_folder, writing
 from fastgoal.models import clip_family as family
 
 BUNDLED = "tiny"
@@ -30,6 +33,8 @@ _FILES = {
     "tokenizer": ("tokenizer.json", "vocab.json"),
     "image processor": ("preprocessor_config.json", "processor_config.json"),
 }
+_FILE_ERRORS = ("inline_container", "PytorchStreamWriter", "iostream error")
+"""How to tell the `RuntimeError`s of torch that are about the file it writes."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -80,14 +85,50 @@ def read_tokenizer(name: str) -> tuple[Any, int]:
 
 
 def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
-    """Write config, safetensors, tokenizer, processor_config.json and, for older readers, preprocessor_config.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as aside:
+    """Write config, safetensors, tokenizer, processor_config.json and, for older readers, preprocessor_config.json.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    new = not folder.exists()
+    aside = written_under(folder) if new else folder / ".writing"
+    with writing_weights(folder):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
         clip.save_pretrained(aside)
         family.Processor(image_processor, tokenizer).save_pretrained(aside)
         image_processor.save_pretrained(aside)
-        for file in sorted(Path(aside).iterdir()):
-            file.replace(folder / file.name)
+        if new:
+            replace_folder(aside, folder)
+        else:
+            _move_files(aside, folder)
+
+
+def written_under(folder: Path) -> Path:
+    """The name of a new model folder until it is whole."""
+    return folder.with_name(f".{folder.name}.writing")
+
+
+def _move_files(aside: Path, folder: Path) -> None:
+    for file in sorted(aside.iterdir()):
+        force_to_disk(file)
+        file.replace(folder / file.name)
+    aside.rmdir()
+    force_to_disk(folder)
+
+
+@contextmanager
+def writing_weights(path: Path) -> Iterator[None]:
+    """`files.writing` for code of safetensors and torch, which report the disk's refusals in errors of their own."""
+    with writing(path):
+        try:
+            yield
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        except RuntimeError as error:
+            if not any(sign in str(error) for sign in _FILE_ERRORS):
+                raise
+            raise OSError("torch could not write the whole file") from error
 
 
 def _locate(name: str) -> tuple[str, bool]:

@@ -5,9 +5,7 @@ escaped by the template. Thumbnails give way first when the page would grow past
 """
 
 import dataclasses
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from fastgoal.files import make_folder, write_file, write_json
 from fastgoal.report import figures, words
 from fastgoal.report.input import PairExample, Picture, ReportInput, RetrievalExample
 from fastgoal.report.markdown import markdown
@@ -50,13 +49,17 @@ class ReportFiles:
 
 
 def render(report: ReportInput, out_dir: Path | str) -> ReportFiles:
-    """Write `index.html`, `report.md` and `metrics.json` into `out_dir`, each aside first and then renamed."""
+    """Write `index.html`, `report.md` and `metrics.json` into `out_dir`, each aside first and then renamed.
+
+    Raises:
+        DataError: the disk refuses.
+    """
     out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     files = ReportFiles(page=out / "index.html", markdown=out / "report.md", metrics=out / "metrics.json")
-    _write(files.metrics, json.dumps(_finite(metrics(report)), indent=2, ensure_ascii=False, default=str) + "\n")
-    _write(files.markdown, markdown(report))
-    _write(files.page, html(report))
+    write_json(files.metrics, _finite(metrics(report)))
+    write_file(files.markdown, markdown(report))
+    write_file(files.page, html(report))
     return files
 
 
@@ -287,9 +290,3 @@ def _retrieval(report: ReportInput, example: RetrievalExample, thumb: Any) -> di
         for model in shown
     ]
     return {"query": words.shorten(example.query, 2 * CONTEXT, end=True), "truth": thumb(example.truth), "rows": rows}
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)  # noqa: PTH105

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import EvalResult
+from fastgoal.files import read_json, write_json
 from fastgoal.matching import MatchSettings, match
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -24,7 +25,6 @@ from fastgoal.regions import make_proposer
 from fastgoal.regions.region import Proposer
 from fastgoal.stages.exam import BASE, Exam, contrasts
 from fastgoal.training import TrainConfig, train
-from fastgoal.training.run_folder import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)

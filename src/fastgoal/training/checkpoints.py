@@ -6,34 +6,41 @@ newest one whose seal holds.
 """
 
 import json
-import os
 import re
 import shutil
 from pathlib import Path
+
+from fastgoal.files import make_folder, replace_folder, write_json, writing
 
 SEAL = "complete.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def publish(written: Path, folder: Path, keep: int) -> Path:
-    """Seal a finished checkpoint, move it into `folder`, and delete all but the `keep` newest there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    seal(written)
+    """Seal a finished checkpoint, move it into `folder`, and delete all but the `keep` newest there.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    make_folder(folder)
     place = folder / written.name
-    replace_folder(written, place)
-    for old in _by_step(folder)[keep:]:
-        shutil.rmtree(old, ignore_errors=True)
+    with writing(place):
+        seal(written)
+        replace_folder(written, place)
+    drop_old(folder, keep)
     return place
 
 
+def drop_old(folder: Path, keep: int) -> None:
+    """Delete all but the `keep` newest checkpoints."""
+    for old in _by_step(folder)[keep:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def seal(folder: Path) -> None:
-    """Write down the sizes of all files and force them to disk, so that a later reader can tell a whole folder from a
-    torn one.
-    """
+    """Write down the sizes of all files, so that a later reader can tell a whole folder from a torn one."""
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
-    (folder / SEAL).write_text(json.dumps(sizes, indent=1), encoding="utf-8")
-    for path in (*folder.iterdir(), folder):
-        _force_to_disk(path)
+    write_json(folder / SEAL, sizes)
 
 
 def is_complete(folder: Path) -> bool:
@@ -55,30 +62,7 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def replace_folder(new: Path, place: Path) -> None:
-    """Put `new` at `place`. A folder cannot be replaced in one step; a kill in between leaves the old one as
-    `place.old`.
-    """
-    old = place.with_name(place.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    _force_to_disk(place.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def _by_step(folder: Path) -> list[Path]:
     """Newest first."""
     found = [path for path in folder.glob("checkpoint-*") if path.is_dir() and _NAME.fullmatch(path.name)]
     return sorted(found, key=step_of, reverse=True)
-
-
-def _force_to_disk(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return  # Windows does not open folders
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -21,17 +21,21 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
 from fastgoal.errors import FastgoalError
+from fastgoal.files import read_json, write_json
+from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
 from fastgoal.models.dual_encoder import MAX_LOGIT_SCALE, DualEncoder
+from fastgoal.models.folder import writing_weights
 from fastgoal.training.batches import Batch, Collator, PairsDataset
 from fastgoal.training.card import CardFacts, model_card
 from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches
-from fastgoal.training.run_folder import RunFolder, read_json, write_json
+from fastgoal.training.run_folder import RunFolder
 from fastgoal.training.tally import Tally
 from fastgoal.training.validation import Validate
 
+TALLY = "tally.json"
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -64,7 +68,11 @@ def training_arguments(config: TrainConfig, out: Path, device: torch.device) -> 
 
 
 class Loop(Trainer):  # type: ignore[misc]
-    """One run. `tally`, `seconds` and `best` are what the report is made of."""
+    """One run. `tally`, `seconds` and `best` are what the report is made of.
+
+    interrupts: entered around the training, so that a signal ends it behind the step it hits, with a checkpoint. begun:
+        the step at which this call began.
+    """
 
     loss_is_scaled_for_ga = False
     optimizer: Any
@@ -87,7 +95,8 @@ class Loop(Trainer):  # type: ignore[misc]
         )
         self.remove_callback(PrinterCallback)
         self.batches = EpochBatches(dataset.id_N, dataset.image_N, batch_size=config.batch_size, seed=config.seed)
-        self.add_callback(Flow(self, config, validate is not None))
+        self.flow, self.interrupts, self.begun = Flow(self, config, validate is not None), Interrupts(patient=True), 0
+        self.add_callback(self.flow)
         self.encoder, self.config, self.folder, self.validate = encoder, config, folder, validate
         self.objective = Objective(
             weights=config.weights, tsl_target=config.tsl_target, tsl_stop_gradient=config.tsl_stop_gradient
@@ -109,6 +118,7 @@ class Loop(Trainer):  # type: ignore[misc]
             collate_fn=self.data_collator,
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,  # forked threads of torch and Arrow may hang
+            worker_init_fn=ignore_interrupts,
             persistent_workers=workers > 0,  # the views they keep would be lost with them
         )
 
@@ -163,10 +173,31 @@ class Loop(Trainer):  # type: ignore[misc]
         """Optimiser steps per epoch; the last one may average fewer batches."""
         return math.ceil(len(self.batches) / self.config.accumulate)
 
-    def restore(self, checkpoint: Path) -> None:
-        """Take a checkpoint's weights and state without training on: the Trainer would do one step too many."""
-        self._load_from_checkpoint(str(checkpoint))
+    @property
+    def finished(self) -> bool:
+        """Whether a further step would be one too many."""
+        return self.state.global_step >= self.total_steps or self._patience_is_lost()
+
+    def restore(self, checkpoint: Path) -> bool:
+        """Take up a checkpoint, and make up for the validation that an interruption left out there; whether there is
+        more to train.
+        """
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self.begun = self.state.global_step
+        if (sums := read_json(checkpoint / TALLY)) is not None:
+            self.tally.take(sums)
+        owed = self._owes_validation()
+        if owed or self.finished:
+            self._load_from_checkpoint(str(checkpoint))
+        if owed:
+            self.evaluate()
+        return not self.finished
+
+    def _owes_validation(self) -> bool:
+        step, rows = self.state.global_step, self.folder.rows()
+        done = any("retrieval" in row and row["step"] == step for row in rows)
+        due = self.flow.due(self.config.eval_every, step, step >= self.total_steps)
+        return self.validate is not None and due and not done
 
     # Time, log, validation, checkpoints
 
@@ -198,15 +229,25 @@ class Loop(Trainer):  # type: ignore[misc]
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.validate is not None
         self.clock(False)
-        value, step = float(self.validate(self.encoder)), self.state.global_step
-        self.log({"retrieval": value})
-        if step and (self.best is None or value > self.best["retrieval"]):
-            self.keep(value)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"retrieval": value})
-        if self.config.patience and self._stale() >= self.config.patience:
-            self.control.should_training_stop = True
+        try:
+            with self.interrupts.at_once():
+                value = float(self.validate(self.encoder))
+        except Interrupted:
+            if self.state.global_step == self.begun:
+                raise  # there is nothing new to save
+            self.control.should_save = self.control.should_training_stop = True
+            return {}
+        self._judge(value)
         self.clock(True)
         return {"retrieval": value}
+
+    def _judge(self, value: float) -> None:
+        if self.state.global_step and (self.best is None or value > self.best["retrieval"]):
+            self.keep(value)
+        self.log({"retrieval": value})  # behind `keep`, because a validation that is in the history is not made again
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"retrieval": value})
+        if self._patience_is_lost():
+            self.control.should_training_stop = True
 
     def keep(self, value: float | None) -> None:
         """Make the present weights the run's model."""
@@ -225,39 +266,40 @@ class Loop(Trainer):  # type: ignore[misc]
         self.best = {"step": self.state.global_step, "retrieval": value}
         write_json(self.folder.best, self.best)
 
-    def _stale(self) -> int:
+    def _patience_is_lost(self) -> bool:
         best = self.best["step"] if self.best else 0
-        return sum("retrieval" in row and row["step"] > best for row in self.folder.rows())
+        stale = sum("retrieval" in row and row["step"] > best for row in self.folder.rows())
+        return self.config.patience is not None and stale >= self.config.patience
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         self.clock(False)
-        shutil.rmtree(self._aside, ignore_errors=True)
-        super()._save_checkpoint(model, trial)
-        publish(
-            self._aside / f"checkpoint-{self.state.global_step}", self.folder.checkpoints, self.config.keep_checkpoints
-        )
-        shutil.rmtree(self._aside, ignore_errors=True)
+        aside = self.folder.aside
+        written = aside / f"checkpoint-{self.state.global_step}"
+        shutil.rmtree(aside, ignore_errors=True)
+        with writing_weights(self.folder.checkpoints):
+            super()._save_checkpoint(model, trial)
+        write_json(written / TALLY, self.tally.sums())
+        publish(written, self.folder.checkpoints, self.config.keep_checkpoints)
+        shutil.rmtree(aside, ignore_errors=True)
         self.clock(True)
 
     def _get_output_dir(self, trial: Any) -> str:
-        return str(self._aside)
-
-    @property
-    def _aside(self) -> Path:
-        return self.folder.path / "checkpoint.new"
+        return str(self.folder.aside)
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]
     """When to validate and save: after each epoch or every so many steps, and at the end; and what follows an
     optimiser step.
 
-    All is decided at the end of a step, validation before saving, so that a resumed run never misses one of the two.
+    All is decided at the end of a step, validation before saving, so that a resumed run never misses one of the two. An
+    interruption saves at once; resuming then begins with the validation.
     """
 
     def __init__(self, loop: Loop, config: TrainConfig, validates: bool) -> None:
         self._loop, self._config, self._validates = loop, config, validates
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._loop.begun = state.global_step
         self._loop.clock(True)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -271,10 +313,14 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         last = state.global_step >= state.max_steps
         control.should_log |= last
-        control.should_evaluate = self._validates and self._due(self._config.eval_every, state.global_step, last)
-        control.should_save = self._due(self._config.save_every, state.global_step, last)
+        control.should_evaluate = self._validates and self.due(self._config.eval_every, state.global_step, last)
+        control.should_save = self.due(self._config.save_every, state.global_step, last)
+        if self._loop.interrupts.came is not None:
+            control.should_evaluate = False
+            control.should_save = control.should_training_stop = True
 
-    def _due(self, every: int | None, step: int, last: bool) -> bool:
+    def due(self, every: int | None, step: int, last: bool) -> bool:
+        """Whether it is time for what happens every so many steps (None: at the end of each epoch)."""
         return last or step % (every or self._loop.epoch_steps) == 0
 
 

@@ -6,7 +6,7 @@
     train.json     the result, at the end
 
 Everything is written aside and renamed, except for the history, which only grows; on resuming it is cut back to the
-checkpoint.
+checkpoint, and what a kill left aside is cleared up.
 """
 
 import json
@@ -16,8 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from fastgoal.errors import ConfigError
+from fastgoal.files import (
+    ASIDE,
+    append_line,
+    make_folder,
+    read_json,
+    recover_folder,
+    replace_folder,
+    write_file,
+    write_json,
+    writing,
+)
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.training.checkpoints import newest_complete, replace_folder
+from fastgoal.models.folder import written_under
+from fastgoal.training.checkpoints import drop_old, newest_complete
 
 
 class RunFolder:
@@ -30,6 +42,7 @@ class RunFolder:
 
     Raises:
         ConfigError: another run is there, or the one to continue was made differently.
+        DataError: the folder cannot be written to; also from the methods that write.
     """
 
     def __init__(self, path: str | Path, identity: Mapping[str, Any], *, resume: bool) -> None:
@@ -37,24 +50,37 @@ class RunFolder:
         self.model, self.best = self.path / "model", self.path / "best.json"
         self.history, self.checkpoints = self.path / "history.jsonl", self.path / "checkpoints"
         self.report, self.nonfinite = self.path / "train.json", self.path / "nonfinite.json"
-        settings = self.path / "settings.json"
-        if settings.exists():
-            _check_same(settings, identity, resume)
+        self.aside = self.path / "checkpoint.new"
+        self.settings = self.path / "settings.json"
+        self.continues = self.settings.exists()
+        if self.continues:
+            _check_same(self.settings, identity, resume)
         elif self.model.exists() or self.report.exists():
             raise ConfigError("the folder already holds a model", where=self.path, mend="Choose another folder.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(settings, identity)
-        aside = self.model.with_name("model.old")
-        if aside.exists() and not self.model.exists():  # killed between the two renames of `replace_folder`
-            aside.rename(self.model)
+        make_folder(self.path)
+        write_json(self.settings, identity)
+
+    def clear_up(self, keep: int) -> None:
+        """Put right what a kill may have left: folders half replaced, files half written, one checkpoint too many."""
+        with writing(self.path):
+            for place in (self.model, *self.checkpoints.glob("checkpoint-*")):
+                recover_folder(place.with_suffix(""))
+            for aside in (self.aside, self.model_aside, written_under(self.model_aside)):
+                shutil.rmtree(aside, ignore_errors=True)
+            for path in (self.settings, self.history, self.best, self.report, self.nonfinite):
+                path.with_name(path.name + ASIDE).unlink(missing_ok=True)
+            drop_old(self.checkpoints, keep)
+
+    @property
+    def model_aside(self) -> Path:
+        return self.path / "model.new"
 
     def checkpoint(self) -> Path | None:
         """The newest complete checkpoint."""
         return newest_complete(self.checkpoints)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        append_line(self.history, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
         """The history; a last line that a kill left half written is ignored."""
@@ -66,31 +92,16 @@ class RunFolder:
     def cut(self, step: int | None) -> None:
         """Forget what the history says after `step` (None: everything): it is about to happen again."""
         kept = [] if step is None else [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
-        _write(self.history, "".join(kept))
+        write_file(self.history, "".join(kept))
 
     def keep_model(self, encoder: DualEncoder, card: str) -> None:
         """Replace `model/` by these weights."""
-        aside = self.path / "model.new"
-        shutil.rmtree(aside, ignore_errors=True)  # what a kill in the middle of an earlier save left there
+        aside = self.model_aside
+        shutil.rmtree(aside, ignore_errors=True)
         encoder.save(aside)
-        (aside / "README.md").write_text(card, encoding="utf-8")
-        replace_folder(aside, self.model)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON aside and rename it."""
-    _write(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None if the file is not there."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+        with writing(self.model):
+            (aside / "README.md").write_text(card, encoding="utf-8")
+            replace_folder(aside, self.model)
 
 
 def _check_same(settings: Path, identity: Mapping[str, Any], resume: bool) -> None:

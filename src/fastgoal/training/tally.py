@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -30,6 +31,15 @@ class Tally:
         self.unpaired += len(batch.ids) - len(batch.rows_V)
         self.hidden_sentences += batch.hidden_sentences
         self.hidden_regions += batch.hidden_regions
+
+    def sums(self) -> dict[str, Any]:
+        """The sums since the last call of `means`, as JSON: floats come back from it as they were."""
+        return {"terms": {name: float(total) for name, total in self.terms.items()}, "batches": self.batches}
+
+    def take(self, sums: Mapping[str, Any]) -> None:
+        """Go on from such sums."""
+        self.terms = {name: torch.tensor(total) for name, total in sums["terms"].items()}
+        self.batches = sums["batches"]
 
     def means(self) -> dict[str, float]:
         """The mean of each term since the last call."""

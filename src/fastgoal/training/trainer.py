@@ -2,8 +2,8 @@
 
 `train` puts the parts together: a run folder, a data set, a collator, an objective and transformers' Trainer around
 them (`loop`). What comes out is a plain transformers folder with the best weights, a history, and a report.
-Interrupted runs continue from their newest complete checkpoint; on one CPU thread the final weights are those of the
-uninterrupted run, bit for bit.
+Interrupted runs continue from their newest complete checkpoint, which SIGINT and SIGTERM write behind the step they
+hit; on one CPU thread the final weights are those of the uninterrupted run, bit for bit.
 """
 
 import os
@@ -18,6 +18,7 @@ import torch
 from transformers.utils import logging as log
 
 from fastgoal.errors import ConfigError
+from fastgoal.files import read_json, write_json
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training.batches import Collator, PairsDataset, Views
@@ -25,7 +26,7 @@ from fastgoal.training.checkpoints import step_of
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
 from fastgoal.training.progress import Progress
-from fastgoal.training.run_folder import RunFolder, read_json, write_json
+from fastgoal.training.run_folder import RunFolder
 from fastgoal.training.validation import RetrievalValidation, Validate
 
 TERMS = ("loss", "global", "local", "tsl")
@@ -79,7 +80,9 @@ def train(
 
     Raises:
         ConfigError: settings that cannot work together, a folder that holds another run, more than one process.
-        DataError: fewer than two usable samples, or an image that cannot be read any more.
+        DataError: fewer than two usable samples, an image that cannot be read any more, or a disk that refuses to be
+            written to; the newest checkpoint is kept.
+        Interrupted: SIGINT or SIGTERM came; there is a checkpoint of the last finished step.
         FastgoalError: the loss became infinite or not a number.
     """
     config = config or TrainConfig()
@@ -94,6 +97,8 @@ def train(
         "validation": _validation_key(val),
     }
     folder = RunFolder(out, identity, resume=resume)
+    if folder.continues:
+        folder.clear_up(config.keep_checkpoints)
     with _quiet_transformers():
         if (done := read_json(folder.report)) is not None:
             _load_best(encoder, folder)
@@ -152,10 +157,9 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
     if loop.encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     try:
-        if checkpoint is not None and step_of(checkpoint) >= loop.total_steps:
-            loop.restore(checkpoint)
-        else:
-            loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        with loop.interrupts:
+            if checkpoint is None or loop.restore(checkpoint):
+                loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
         if progress is not None:
             progress.close()

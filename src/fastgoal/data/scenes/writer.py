@@ -1,5 +1,6 @@
 """The built-in data set on disk: a folder per split in the data contract's form, with true boxes."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image
-from tqdm import tqdm
 
 from fastgoal.data.samples import GivenRegion, Sample
 from fastgoal.data.scenes.captions import long_caption, short_caption
@@ -15,7 +15,9 @@ from fastgoal.data.scenes.dice import Dice
 from fastgoal.data.scenes.layout import make_scene
 from fastgoal.data.scenes.painter import Drawn, Pictures, paint
 from fastgoal.data.scenes.sprites import Sprites
-from fastgoal.errors import ConfigError, DataError
+from fastgoal.errors import ConfigError
+from fastgoal.files import make_folder, write_file, write_json, writing
+from fastgoal.progress import Progress
 
 SPLITS = ("train", "val", "test")
 _FIRST_INDEX = {"train": 0, "val": 100_000_000, "test": 200_000_000}
@@ -94,26 +96,25 @@ def write_scenes(out: str | Path, config: ScenesConfig, *, progress: bool = True
     done = out / "scenes.json"
     if done.exists() and json.loads(done.read_text()) == result:
         return result
-    try:
+    with writing(done):
         done.unlink(missing_ok=True)
-        with tqdm(total=sum(counts.values()), desc="scenes", unit="scene", disable=None if progress else True) as bar:
-            for split, count in counts.items():
-                if count:
-                    _write_split(out / split, draw_samples(config, split, count), bar)
-        _replace(done, json.dumps(result, indent=2) + "\n")
-    except OSError as error:
-        raise DataError(
-            f"cannot write here ({error.strerror or error})", where=out, mend="Choose another folder or make room."
-        ) from error
+    with Progress(sum(counts.values()), "scenes", "scene", show=progress) as bar:
+        for split, count in counts.items():
+            if count:
+                _write_split(out / split, draw_samples(config, split, count), bar)
+    write_json(done, result)
     return result
 
 
-def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], bar: "tqdm[Any]") -> None:
-    (folder / "images").mkdir(parents=True, exist_ok=True)
+def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], bar: Progress) -> None:
+    make_folder(folder / "images")
+    captions = folder / "captions.jsonl"
+    with writing(captions):
+        captions.unlink(missing_ok=True)  # of other scenes, whose images are about to be written over
     lines = []
     for sample, image in samples:
-        # full chroma: the textures are as fine as the chroma blocks that JPEG would otherwise merge
-        image.save(folder / sample.image, quality=95, subsampling=0)
+        with writing(folder / sample.image):
+            (folder / sample.image).write_bytes(_jpeg(image))
         regions = [
             {"box": list(region.box), "span": list(region.span or ()), "label": region.label}
             for region in sample.regions
@@ -122,10 +123,12 @@ def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], ba
             json.dumps({"id": sample.id, "image": sample.image, "caption": sample.caption, "regions": regions})
         )
         bar.update()
-    _replace(folder / "captions.jsonl", "\n".join(lines) + "\n")
+    write_file(captions, "\n".join(lines) + "\n")
 
 
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".tmp")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+def _jpeg(image: Image.Image) -> bytes:
+    """The image as a file's bytes: Pillow itself does not say when a disk takes only a part of them."""
+    file = io.BytesIO()
+    # full chroma: the textures are as fine as the chroma blocks that JPEG would otherwise merge
+    image.save(file, "JPEG", quality=95, subsampling=0)
+    return file.getvalue()

@@ -1,0 +1,76 @@
+"""SIGINT and SIGTERM as one exception, at once or when the block that they hit has ended.
+
+Python makes an exception of SIGINT alone, but schedulers, containers and `kill` send SIGTERM. The first signal stops
+the work in order; a second one ends the process at once, as a file is whole or absent at any moment.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came. `code` is the exit code by which shells know it: 130 for SIGINT, 143 for SIGTERM."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Interrupts:
+    """Inside its `with` block the first signal raises `Interrupted`: where it hits, or if `patient`, at the end.
+
+    came: the signal's number, once there was one, for a patient block that wants to end early.
+    """
+
+    def __init__(self, *, patient: bool = False) -> None:
+        self.came: int | None = None
+        self._patient = patient
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
+            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._take) for number in heard}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if self.came is not None and kind is None:
+            raise Interrupted(self.came)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """A part of a patient block that may be left anywhere.
+
+        Raises:
+            Interrupted: a signal came, before or inside.
+        """
+        if self.came is not None:
+            raise Interrupted(self.came)
+        before, self._patient = self._patient, False
+        try:
+            yield
+        finally:
+            self._patient = before
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+        self.came = number
+        if not self._patient:
+            raise Interrupted(number)
+
+
+def ignore_interrupts(*_: object) -> None:
+    """For worker processes, which a terminal interrupts with their parent: it tells them when to end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
