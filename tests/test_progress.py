@@ -21,9 +21,11 @@ def test_plain_lines_come_now_and_then_and_at_the_end(monkeypatch, capsys):
     ]
 
 
-def test_nothing_is_said_of_nothing_or_when_not_asked(capsys):
+def test_nothing_is_said_of_nothing_of_short_work_or_when_not_asked(capsys):
     with Progress(3, "match", "image", done=3):
         pass
     with Progress(3, "match", "image", show=False) as bar:
+        bar.update(3)
+    with Progress(3, "match", "image") as bar:
         bar.update(3)
     assert capsys.readouterr().err == ""

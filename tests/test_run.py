@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from fastgoal.data.scenes import ScenesConfig, draw_samples
+from fastgoal.data.source import open_source
+from fastgoal.data.splits import same_pictures, split_by_image
 from fastgoal.errors import DataError
 from fastgoal.run import RunSettings, run
 
@@ -58,3 +60,29 @@ def test_too_few_images_are_refused(tmp_path):
         (tmp_path / f"{i}.txt").write_text("A black square.")
     with pytest.raises(DataError, match="3 images are too few"):
         run(tmp_path, tmp_path / "out", SETTINGS, progress=False)
+
+
+def test_settings_that_are_not_given_are_derived_and_explained(photos, tmp_path, capsys):
+    settings = RunSettings(model="tiny", methods=("goal",), epochs=1, regions="fixed")
+    for file in list(photos.glob("train-0000*")):
+        file.with_name(f"again-{file.name}").write_bytes(file.read_bytes())
+    found, files = run(photos, tmp_path / "out", settings)
+    assert found.settings["batch_size"] == 16
+    assert found.settings["learning_rate"] == 1e-4
+    assert [reason.split()[0] for reason in found.reasons] == ["batch", "learning", "warm-up"]
+    assert any("10 images are there twice" in doubt for doubt in found.doubts)
+    page, text = files.page.read_text(encoding="utf-8"), files.markdown.read_text(encoding="utf-8")
+    assert "batch 16: for" in page
+    assert "batch 16: for" in text
+    assert "there twice, under two names" in page
+    assert "settings: batch 16: for" in capsys.readouterr().err
+    images = {name: {sample.image for sample in part} for name, part in parts_of(photos).items()}
+    assert all((f"again-{image}" in part) == (image in part) for part in images.values() for image in DOUBLED)
+
+
+DOUBLED = [f"train-0000{i}.png" for i in range(10)]
+
+
+def parts_of(folder):
+    source = open_source(folder)
+    return split_by_image(source, seed=1337, same=same_pictures(source))

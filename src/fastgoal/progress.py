@@ -7,7 +7,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 EVERY = 15.0
-"""Seconds between plain lines, so that a log file stays readable."""
+"""Seconds between plain lines, so that a log file stays readable; shorter work says nothing there."""
 
 
 class Progress:
@@ -21,7 +21,8 @@ class Progress:
 
     def __init__(self, total: int, label: str, unit: str, *, done: int = 0, show: bool = True) -> None:
         self._total, self._label, self._unit, self._done = total, label, unit, done
-        self._before = self._told = done
+        self._before = done
+        self._told: int | None = None
         self._begin = self._said = time.monotonic()
         self._plain = show and not sys.stderr.isatty()
         self._bar: tqdm[Any] = tqdm(
@@ -40,7 +41,7 @@ class Progress:
 
     def __exit__(self, *error: object) -> None:
         self._bar.close()
-        if self._plain and self._done > self._told:
+        if self._told is not None and self._done > self._told:
             self._say()
 
     def _say(self) -> None:

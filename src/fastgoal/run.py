@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from fastgoal.data.columns import Columns
-from fastgoal.data.sentences import first_sentences
 from fastgoal.data.source import Source, open_source
 from fastgoal.data.splits import LEAST, same_pictures, split_by_image
 from fastgoal.errors import DataError
@@ -59,27 +58,45 @@ def run(
         FastgoalError: whatever a stage refuses.
     """
     source = open_source(data, root=settings.root, limit=settings.limit, columns=settings.columns)
+    parts, twins = _split(source, settings)
+    chosen, doubts = _settings(settings, parts, twins)
+    if progress:
+        for line in (
+            *(f"settings: {reason}" for reason in chosen.reasons),
+            *(f"doubtful: {doubt}" for doubt in doubts),
+        ):
+            print(line, file=sys.stderr)
+    experiment = _experiment(settings, parts, chosen)
+    record = carry_out(experiment, Path(out), progress=progress)
+    title = f"fastgoal on {source.name}"
+    heading = Heading(title=title, commands=[command], reasons=chosen.reasons, doubts=doubts)
+    return publish(experiment, record, heading, Path(out))
+
+
+def _split(source: Source, settings: RunSettings) -> tuple[dict[str, Source], int]:
+    """The three sets, and how many images are there a second time under another name."""
     images = len({sample.image for sample in source})
     if images < LEAST:
         what = f"{images} images are too few to train and to measure"
-        raise DataError(what, where=data, mend=f"Give at least {LEAST}; a few hundred make the figures mean something.")
+        mend = f"Give at least {LEAST}; a few hundred make the figures mean something."
+        raise DataError(what, where=source.name, mend=mend)
     same = same_pictures(source)
     parts = split_by_image(source, settings.shares, settings.seed, same)
     for name, part in parts.items():
         if not len(part):
             mend = "Give more images, or another --seed, which splits them in another way."
-            raise DataError(f"of {images} images none fell into the {name} set", where=data, mend=mend)
-    chosen, doubts = _settings(settings, parts)
-    if same:
-        what = f"{len(same)} images are there a second time under another name; each stays in one split with its twin."
-        doubts.append(what)
-    if progress:
-        print(*chosen.reasons, *(f"doubtful: {doubt}" for doubt in doubts), sep="\n", file=sys.stderr)
+            raise DataError(f"of {images} images none fell into the {name} set", where=source.name, mend=mend)
+    return parts, len(same)
+
+
+def _experiment(settings: RunSettings, parts: Mapping[str, Source], chosen: Preset) -> Experiment:
     shared = {name: getattr(chosen, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}
-    experiment = Experiment(
+    return Experiment(
         model=settings.model,
-        **parts,
-        short=first_sentences(parts["test"], settings.language),
+        train=parts["train"],
+        val=parts["val"],
+        test=parts["test"],
+        short="first sentences",
         arms=tuple(Arm(name=m, config=TrainConfig.from_mapping({"method": m, **shared})) for m in settings.methods),
         seeds=(settings.seed,),
         regions=settings.regions,
@@ -88,17 +105,16 @@ def run(
         text_tokens=settings.text_tokens,
         device=settings.device,
     )
-    record = carry_out(experiment, Path(out), progress=progress)
-    title = f"fastgoal on {source.name}"
-    heading = Heading(title=title, commands=[command], reasons=chosen.reasons, doubts=doubts)
-    return publish(experiment, record, heading, Path(out))
 
 
-def _settings(settings: RunSettings, parts: Mapping[str, Source]) -> tuple[Preset, list[str]]:
+def _settings(settings: RunSettings, parts: Mapping[str, Source], twins: int) -> tuple[Preset, list[str]]:
     """What to train with, and what is doubtful about it."""
     encoder = DualEncoder.load(settings.model, text_tokens=settings.text_tokens)
     cuda = settings.device.startswith("cuda") and torch.cuda.is_available()
     memory = torch.cuda.mem_get_info(torch.device(settings.device))[1] if cuda else None
     given = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}
     chosen = preset(len(parts["train"]), encoder, memory, **given)
-    return chosen, doubts_about(chosen, encoder, len({sample.image for sample in parts["val"]}))
+    doubts = doubts_about(chosen, encoder, len({sample.image for sample in parts["val"]}))
+    if twins:
+        doubts.append(f"{twins} images are there twice, under two names; each stays in one set with its twin.")
+    return chosen, doubts

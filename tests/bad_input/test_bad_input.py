@@ -108,7 +108,7 @@ def message(case):
     text = re.sub(r"/\S*small-clip", "MODEL", text)
     text = re.sub(r"'[0-9a-f]{16}'", "'…'", text)
     text = re.sub(r"cannot be loaded: .*?\. (?=[A-Z])", "cannot be loaded: …. ", text)
-    return re.sub(r"(not JSON[^:]*: )[^.]*", r"\1…", re.sub(r"\([^()]*(\([^()]*\)[^()]*)*\)", "(…)", text))
+    return re.sub(r"(not JSON[^:]*: )[^.]*", r"\1…", re.sub(r"\((?!one \{)[^()]*(\([^()]*\)[^()]*)*\)", "(…)", text))
 
 
 def cell(text):

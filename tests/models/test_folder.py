@@ -106,7 +106,7 @@ BROKEN = {
     "no weights": (remove("model.safetensors"), "has no weights"),
     "half the weights file": (cut_the_weights, "cannot be loaded"),
     "one weight missing": (drop_a_weight, "1 of its weights are missing, the first text_projection.weight"),
-    "one weight of another shape": (reshape_a_weight, "cannot be loaded"),
+    "one weight of another shape": (reshape_a_weight, "1 of its weights have another shape"),
     "no tokenizer": (remove_the_tokenizer, "has no tokenizer"),
     "no image processor": (remove_the_image_processor, "has no image processor"),
     "config is no JSON": (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),

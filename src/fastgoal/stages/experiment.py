@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fastgoal.data.sentences import first_sentences
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import EvalResult
@@ -46,7 +47,8 @@ class Experiment:
     model: folder, hub id or `tiny`; before it is trained it also matches, at its own text limit.
     regions, detector: see `make_proposer`. language: of the captions.
     seeds: every arm is trained once with each.
-    short: samples with short captions, evaluated before and after to show what is kept (None: not measured).
+    short: samples with short captions, evaluated before and after to show what is kept; `first sentences` takes those
+        of the test set (None: not measured).
     text_tokens: the text limit that the base is stretched to and trained at.
     """
 
@@ -59,7 +61,7 @@ class Experiment:
     regions: str = "flism"
     detector: str | None = None
     language: str = "en"
-    short: Source | None = None
+    short: Source | Literal["first sentences"] | None = None
     text_tokens: int = 248
     device: str = "cpu"
 
@@ -112,7 +114,8 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
                 _train(experiment, arm, seed, out, record, progress) for seed in experiment.seeds
             ]
     with record.timed("evaluate"):
-        exam = Exam(test, record.tables["test"], experiment.short, experiment.text_tokens, experiment.device)
+        short = first_sentences(test, experiment.language) if isinstance(experiment.short, str) else experiment.short
+        exam = Exam(test, record.tables["test"], short, experiment.text_tokens, experiment.device)
         for name, folders in record.folders.items():
             record.results |= exam.sit(name, folders, out / "eval")
     record.paired = contrasts(record.results)
