@@ -32,7 +32,7 @@ COMMANDS = {
     "match": "Find which sentence of each caption says what about which region of its image.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
-    "report": "Make the report page again from a finished demo or run.",
+    "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
 }
 
@@ -58,6 +58,7 @@ def build(asked: str | None = None) -> App:
         config=settings_from_file,
         suppress_keyboard_interrupt=False,  # we say how to continue
     )
+    app.register_install_completion_command(help="Complete commands and options with the tab key (bash, zsh, fish).")
     for name, line in COMMANDS.items():
         function = "evaluate" if name == "eval" else name
         app.command(f"fastgoal.cli.{name}:{function}", name=name, help=None if name == asked else line)

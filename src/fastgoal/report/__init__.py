@@ -3,6 +3,7 @@
 from fastgoal.report.input import DataFacts, Hit, PairExample, ReportInput, RetrievalExample, from_metrics
 from fastgoal.report.numbers import terminal_table
 from fastgoal.report.page import ReportFiles, metrics, render
+from fastgoal.report.several import together
 
 __all__ = [
     "DataFacts",
@@ -15,4 +16,5 @@ __all__ = [
     "metrics",
     "render",
     "terminal_table",
+    "together",
 ]
