@@ -5,20 +5,18 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from fastgoal.checking import Audit, CheckSettings, audit, compare, draw_examples, tell, write_fix
+from fastgoal.checking import CheckSettings, audit, compare, draw_examples, tell, write_fix
 from fastgoal.checking.captions import TextModel
 from fastgoal.checking.fix import refuse_taken
 from fastgoal.cli.common import (
-    CaptionColumn,
-    IdColumn,
-    ImageColumn,
+    USUAL,
+    ColumnNames,
     Json,
     Limit,
     Root,
     quiet_libraries,
     write_result,
 )
-from fastgoal.data.columns import Columns
 from fastgoal.data.source import open_source
 from fastgoal.errors import ConfigError
 from fastgoal.models.folder import read_tokenizer
@@ -39,9 +37,7 @@ def check(
     fix: Fix = None,
     limit: Limit = None,
     root: Root = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
+    columns: ColumnNames = USUAL,
     json: Json = None,
 ) -> int:
     """What was understood of your data, what is broken, and the mend.
@@ -60,29 +56,27 @@ def check(
     """
     quiet_libraries()
     if fix is not None:
-        if images is not None:
-            raise ConfigError("--fix opens every image", where="--images", mend="Leave it out.")
-        refuse_taken(fix)
+        _refuse_fix(fix, images)
     tokenizer, tokens = read_tokenizer(model)
     text_model = TextModel(name=model, tokenizer=tokenizer, limit=tokens)
     settings = CheckSettings(language=language, images=images)
-    columns = Columns(image=image_column, caption=caption_column, id=id_column)
-
-    def look(path: Path) -> Audit:
-        source = open_source(path, root=root, limit=limit, columns=columns, probe=False)
-        return audit(source, text_model, settings)
-
-    found = look(data)
-    rest = [look(path) for path in others]
+    found, *rest = (
+        audit(open_source(path, root=root, limit=limit, columns=columns.given, probe=False), text_model, settings)
+        for path in (data, *others)
+    )
     across = [finding for other in rest for finding in compare(found, other)]
     verdict = tell(found, across, language)
     print(verdict.text)
-    result: dict[str, Any] = {"ready": verdict.ready, "reason": verdict.reason, **found.to_json()}
-    result["others"] = [other.to_json() for other in rest]
-    result["across"] = [finding.to_json() for finding in across]
     for other in rest:
         troubles = sum(finding.count for finding in other.findings)
         print(f"{other.source.name}: {other.usable:,} usable samples, {troubles:,} troubles of its own.")
+    result: dict[str, Any] = {
+        "ready": verdict.ready,
+        "reason": verdict.reason,
+        **found.to_json(),
+        "others": [other.to_json() for other in rest],
+        "across": [finding.to_json() for finding in across],
+    }
     if picture is not None:
         print(f"{draw_examples(found, picture, language)} samples drawn: {picture}")
     else:
@@ -93,3 +87,10 @@ def check(
         print(f"{fix}: {report.kept:,} samples, {report.changed:,} of them mended; {report.left_out:,} left out.")
     write_result(json, result)
     return 0 if verdict.ready else 1
+
+
+def _refuse_fix(folder: Path, images: int | None) -> None:
+    """Before the long pass, not behind it."""
+    if images is not None:
+        raise ConfigError("--fix opens every image", where="--images", mend="Leave it out.")
+    refuse_taken(folder)

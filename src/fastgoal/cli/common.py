@@ -5,11 +5,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from fastgoal.data.columns import Columns
 from fastgoal.data.source import Source
 from fastgoal.errors import DataError
 from fastgoal.files import make_folder, write_json
@@ -20,10 +22,27 @@ Json = Annotated[Path | None, Parameter(name="--json", help="Write the result to
 Device = Annotated[str, Parameter(help="Where the models run: cpu, cuda, cuda:1, mps.")]
 Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
 Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
-ImageColumn = Annotated[str | None, Parameter(help="Column of images, if not a usual name.")]
-CaptionColumn = Annotated[str | None, Parameter(help="Column of captions, if not a usual name.")]
-IdColumn = Annotated[str | None, Parameter(help="Column of ids, if not a usual name.")]
 SettingsFile = Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnFlags:
+    """The names of the data's columns, where they are not the usual ones."""
+
+    image_column: str | None = None
+    """Column of images, if not a usual name."""
+    caption_column: str | None = None
+    """Column of captions, if not a usual name."""
+    id_column: str | None = None
+    """Column of ids, if not a usual name."""
+
+    @property
+    def given(self) -> Columns:
+        return Columns(image=self.image_column, caption=self.caption_column, id=self.id_column)
+
+
+ColumnNames = Annotated[ColumnFlags, Parameter(name="*", group="Columns")]
+USUAL = ColumnFlags()
 
 
 def typed() -> str:

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from fastgoal.cli.common import (
-    CaptionColumn,
+    USUAL,
+    ColumnNames,
     Device,
-    IdColumn,
-    ImageColumn,
     Json,
     Limit,
     Root,
@@ -17,7 +16,6 @@ from fastgoal.cli.common import (
     tell_problems,
     write_result,
 )
-from fastgoal.data.columns import Columns
 from fastgoal.data.source import open_source
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import (
@@ -45,9 +43,7 @@ def evaluate(
     batch: int = 64,
     limit: Limit = None,
     root: Root = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
+    columns: ColumnNames = USUAL,
     device: Device = "cpu",
     json: Json = None,
 ) -> None:
@@ -73,8 +69,7 @@ def evaluate(
     if asked.task == "joint":
         result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch)
     else:
-        columns = Columns(image=image_column, caption=caption_column, id=id_column)
-        source = open_source(data, root=root, limit=limit, columns=columns)
+        source = open_source(data, root=root, limit=limit, columns=columns.given)
         tell_problems(source)
         measure = evaluate_localisation if asked.task == "localisation" else evaluate_retrieval
         result = measure(encoder, source, protocol=asked, batch=batch)

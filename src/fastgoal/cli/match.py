@@ -6,17 +6,15 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from fastgoal.cli.common import (
-    CaptionColumn,
+    USUAL,
+    ColumnNames,
     Device,
-    IdColumn,
-    ImageColumn,
     Json,
     Limit,
     Root,
     quiet_libraries,
     write_result,
 )
-from fastgoal.data.columns import Columns
 from fastgoal.data.source import open_source
 from fastgoal.matching import MatchReport, MatchSettings, Rule
 from fastgoal.matching import match as match_pairs
@@ -37,9 +35,7 @@ def match(
     batch: int | None = None,
     limit: Limit = None,
     root: Root = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
+    columns: ColumnNames = USUAL,
     device: Device = "cpu",
     overwrite: bool = False,
     json: Json = None,
@@ -52,7 +48,7 @@ def match(
     Example: `fastgoal match scenes/train --out pairs --matcher tiny`
 
     Args:
-        data: a folder of images with a `.txt` each, or a folder with `captions.jsonl`.
+        data: images with a `.txt` each, `captions.jsonl` or `.csv`, Parquet, WebDataset tars, or a `datasets` folder.
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
             five fixed boxes. Default: `flism`, or `given` with `--rule true`.
@@ -64,8 +60,7 @@ def match(
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
-    columns = Columns(image=image_column, caption=caption_column, id=id_column)
-    source = open_source(data, root=root, limit=limit, columns=columns)
+    source = open_source(data, root=root, limit=limit, columns=columns.given)
     encoder = DualEncoder.load(matcher, device=device)
     proposer = make_proposer(regions or ("given" if rule == "true" else "flism"), detector=detector, device=device)
     settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)

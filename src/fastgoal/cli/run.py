@@ -6,10 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from fastgoal.cli.common import (
-    CaptionColumn,
+    USUAL,
+    ColumnNames,
     Device,
-    IdColumn,
-    ImageColumn,
     Json,
     Limit,
     Root,
@@ -17,7 +16,6 @@ from fastgoal.cli.common import (
     typed,
     write_result,
 )
-from fastgoal.data.columns import Columns
 from fastgoal.report import metrics, terminal_table
 from fastgoal.run import RunSettings
 from fastgoal.run import run as carry_out
@@ -41,9 +39,7 @@ def run(
     seed: int = 1337,
     limit: Limit = None,
     root: Root = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    id_column: IdColumn = None,
+    columns: ColumnNames = USUAL,
     device: Device = "cpu",
     json: Json = None,
 ) -> None:
@@ -54,7 +50,7 @@ def run(
     Example: `fastgoal run photos --model tiny --out photos-run --epochs 3`
 
     Args:
-        data: a folder of images with a `.txt` each, or a folder with `captions.jsonl`.
+        data: images with a `.txt` each, `captions.jsonl` or `.csv`, Parquet, WebDataset tars, or a `datasets` folder.
         model: the model to start from; it also matches.
         out: folder for everything.
         regions: where candidate regions come from (see `fastgoal match --help`).
@@ -82,7 +78,7 @@ def run(
         seed=seed,
         limit=limit,
         root=None if root is None else str(root),
-        columns=Columns(image=image_column, caption=caption_column, id=id_column),
+        columns=columns.given,
         device=device,
     )
     found, files = carry_out(data, out, settings, command=typed())
