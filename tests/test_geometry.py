@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from fastgoal.geometry import ImageFit, area, clip_box, covered, iou_matrix, nms, patch_weights, placement
@@ -163,3 +165,22 @@ def test_placement_of_an_odd_rest():
     assert placement(225, 224, ImageFit()).left == 0
     assert placement(227, 224, ImageFit()).left == -1
     assert placement(224, 112, ImageFit(mode="pad")).top == 56
+
+
+CORNERS = st.tuples(*[st.floats(-300, 1200)] * 4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(corners=CORNERS, width=st.integers(1, 900), height=st.integers(1, 900), patch=st.sampled_from([12, 14, 16]))
+def test_squashed_patches_hold_the_boxs_share_of_the_image(corners, width, height, patch):
+    x1, x2 = sorted(corners[::2])
+    y1, y2 = sorted(corners[1::2])
+    box = (x1, y1, x2, y2)
+    fit, grid = ImageFit(mode="squash", size=14 * patch), 14
+    inside = clip_box(box, width, height)
+    share = area(inside) / (width * height)
+    rules = ("area", "overlap", "inside")
+    parts = {rule: patch_weights([box], [(width, height)], fit, grid, rule=rule)[0] for rule in rules}
+    assert parts["area"].sum() / grid**2 == pytest.approx(share, abs=1e-5)
+    assert (parts["inside"] <= parts["area"] + 1e-5).all()
+    assert (parts["area"] <= parts["overlap"] + 1e-5).all()

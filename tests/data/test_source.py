@@ -379,3 +379,26 @@ def test_kinds_of_problems_are_bounded(tmp_path: Path) -> None:
     assert len(source.problems) == 150
     assert len(source.problems.counts) == 101
     assert source.problems.counts["other problems"] == 50
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(str.strip)
+
+
+@settings(max_examples=40, deadline=None)
+@given(captions=st.lists(WORDS, min_size=1, max_size=6))
+def test_captions_come_back_to_the_character(captions: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("round-trip")
+    touch(folder / "a.jpg")
+    rows = [{"image": "a.jpg", "caption": caption} for caption in captions]
+    touch(folder / "a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode())
+    pq.write_table(pa.Table.from_pylist(rows), folder / "a.parquet")
+    assert [sample.caption for sample in open_source(folder / "a.jsonl")] == captions
+    assert [sample.caption for sample in open_source(folder / "a.parquet")] == captions
+    plain = [caption for caption in captions if "\0" not in caption and "\r" not in caption]  # CSV has no such cells
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["image", "caption"], quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"image": "a.jpg", "caption": caption} for caption in plain)
+    touch(folder / "a.csv", out.getvalue().encode())
+    if plain:
+        assert [sample.caption for sample in open_source(folder / "a.csv")] == plain

@@ -4,6 +4,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastgoal.data.samples import Sample
 from fastgoal.data.source import Source
@@ -78,3 +80,23 @@ def test_equal_pictures_under_two_names_go_to_one_split(tmp_path: Path) -> None:
     split_of = {sample.image: name for name, part in parts.items() for sample in part}
     assert all(split_of[image] == split_of[first] for image, first in same.items())
     assert len(split_of) == 42
+
+
+NAMES = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8), min_size=1, max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(images=NAMES, seed=st.integers(0, 2**32), cut=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_every_sample_has_one_split_whatever_it_is_called(images, seed, cut) -> None:
+    low, high = sorted(cut)
+    samples = [Sample(id=str(i), image=image, caption="A.") for i, image in enumerate(images)]
+    splits = split_by_image(samples, (low, high - low, 1 - high), seed)
+    assert sorted(sample.id for part in splits.values() for sample in part) == sorted(sample.id for sample in samples)
+    split_of = {}
+    for name, part in splits.items():
+        for sample in part:
+            assert split_of.setdefault(sample.image, name) == name
+    again = split_by_image(samples[::-1], (low, high - low, 1 - high), seed)
+    assert {name: {sample.id for sample in part} for name, part in again.items()} == {
+        name: {sample.id for sample in part} for name, part in splits.items()
+    }
