@@ -8,7 +8,8 @@ inputs, it is read instead of repeated, so a job killed anywhere continues where
 
 import json
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import EvalResult
 from fastgoal.files import read_json, write_json
 from fastgoal.matching import MatchSettings, match
+from fastgoal.matching.judge import NAMED
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.regions import make_proposer
@@ -142,12 +144,23 @@ def _match(experiment: Experiment, folder: Path, record: Record, progress: bool)
 
     table("train", experiment.train, matched, proposer)
     table("val", experiment.val, matched, make_proposer("fixed"))  # validation asks for whole images only
-    record.match = read_json(folder / "train.json") or {}
     given = make_proposer("given")
     if any(arm.pairs == "true" for arm in experiment.arms):
         table("true", experiment.train, true, given)
     has_truth = any(region.span for sample in experiment.test for region in sample.regions)
     table("test", experiment.test, *((true, given) if has_truth else (matched, proposer)))
+    others = [record.tables["val"], record.tables["test"]]
+    record.match = _with_skips(read_json(folder / "train.json") or {}, others)
+
+
+def _with_skips(report: dict[str, Any], others: Iterable[PairsTable]) -> dict[str, Any]:
+    """The training set's report, with the samples of the other sets that cannot be used named and counted too."""
+    rows = [row for table in others for row in table if row.skip is not None]
+    named = [{"id": row.id, "where": row.image, "reason": row.skip} for row in rows[:NAMED]]
+    return report | {
+        "skipped": dict(Counter(report.get("skipped", {})) + Counter(row.skip for row in rows)),
+        "skipped_samples": [*report.get("skipped_samples", ()), *named],
+    }
 
 
 def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Record, progress: bool) -> str:
