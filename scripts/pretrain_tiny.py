@@ -36,6 +36,7 @@ from fastgoal.data.scenes.captions import (
 from fastgoal.data.scenes.dice import Dice
 from fastgoal.data.scenes.layout import CANVAS, Scene, Thing, make_scene
 from fastgoal.data.scenes.painter import Drawn, paint
+from fastgoal.models.tokens import forget_calls
 
 SEED = 20_260  # no data set of the package uses this seed
 SIZE, PATCH, WIDTH, TOKENS, MERGES = 96, 12, 128, 77, 700
@@ -298,6 +299,7 @@ def main() -> None:
 
 
 def save(folder: Path, model: CLIPModel, tokenizer: CLIPTokenizer, processor: CLIPImageProcessorPil) -> None:
+    forget_calls(tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -120,11 +120,13 @@ def test_what_is_published_follows_the_contract(experiment, finished, tmp_path):
 STOCK = """
 import sys, torch, json
 from PIL import Image
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 folder, image, caption = sys.argv[1:]
 model = CLIPModel.from_pretrained(folder).eval()
 text = CLIPTokenizer.from_pretrained(folder)([caption], truncation=True, return_tensors="pt")
+both = CLIPProcessor.from_pretrained(folder)(text=[caption], truncation=True, padding=True, return_tensors="pt")
+assert both["input_ids"].tolist() == text["input_ids"].tolist()
 pixels = CLIPImageProcessorPil.from_pretrained(folder)([Image.open(image)], return_tensors="pt")
 with torch.no_grad():
     found = model.get_image_features(**pixels).pooler_output, model.get_text_features(**text).pooler_output

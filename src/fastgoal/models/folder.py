@@ -20,6 +20,7 @@ from transformers import AutoTokenizer, PreTrainedConfig
 from fastgoal.errors import ModelError
 from fastgoal.files import force_to_disk, replace_folder, writing
 from fastgoal.models import clip_family as family
+from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
 _FILES = {
@@ -95,6 +96,7 @@ def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) 
     with writing_weights(folder):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
+        forget_calls(tokenizer)
         clip.save_pretrained(aside)
         family.Processor(image_processor, tokenizer).save_pretrained(aside)
         image_processor.save_pretrained(aside)

@@ -43,6 +43,18 @@ class TextBatch:
         return replace(self, input_ids_BT=ids_BT, attention_mask_BT=mask_BT)
 
 
+def forget_calls(tokenizer: Any) -> None:
+    """Take out of a tokenizer what earlier calls asked for.
+
+    Padding and the maximal length of a call stay with a tokenizer, are saved with it, and stock `CLIPProcessor` obeys
+    them: a stretched model saved without this would be cut at 77 tokens there, whatever `model_max_length` says.
+    """
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    for name in ("max_length", "stride", "truncation_strategy", "pad_to_multiple_of"):
+        tokenizer.init_kwargs.pop(name, None)
+
+
 def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> TextBatch:
     """Tokenise captions, cutting each at `limit` tokens with its end token kept.
 
