@@ -141,6 +141,7 @@ class _Survey:
 
 def _survey(source: Source) -> _Survey:
     hashes, explicit, digest, entries = array("Q"), bytearray(), hashlib.sha256(), 0
+    images = source.images
     for entry in source.entries:
         if source.limit is not None and len(hashes) >= source.limit:
             break
@@ -148,7 +149,7 @@ def _survey(source: Source) -> _Survey:
         if isinstance(entry, Sample) and (source.keep is None or source.keep(entry)):
             hashes.append(_hash(entry.id or entry.image))
             explicit.append(bool(entry.id))
-            digest.update(_fields(entry, source.images.size(entry.image)))
+            digest.update(_fields(entry, images.size(entry.image)))
     ids = _Ids(np.array(hashes, dtype=np.uint64), np.array(explicit, dtype=np.bool_))
     return _Survey(samples=len(hashes) - ids.repeats, entries=entries, key=digest.hexdigest()[:16], ids=ids)
 
