@@ -43,6 +43,7 @@ def write_like(name: str, folder: str | Path, samples: Iterable[Drawn]) -> int:
         raise DataError("no such benchmark", where=name, mend=f"There are: {', '.join(_WRITERS)}.")
     own, _, split = full.partition("/")
     drawn = list(samples)
+    make_folder(Path(folder))
     _WRITERS[own](Path(folder), split, drawn)
     return len(drawn)
 
@@ -82,7 +83,8 @@ def _dci(folder: Path, split: str, drawn: list[Drawn]) -> None:
         }
         _json(base / dci.ANNOTATIONS / f"{number}-data.json", record)
         listed += [{"filename": f"{_AUTHORS}/{name}", "caption": sample.caption}] * (split == "test")
-    _json(folder / dci.TEST_LIST, listed)
+    if split != "long":
+        _json(folder / dci.TEST_LIST, listed)
 
 
 def _long_dci(folder: Path, split: str, drawn: list[Drawn]) -> None:
@@ -130,7 +132,7 @@ def _sharegpt4v(folder: Path, split: str, drawn: list[Drawn]) -> None:
     for sample, image in drawn:
         name = f"sa_{545504 + len(records)}"
         _image(folder / "sam" / "images" / f"{name}.jpg", image)
-        turns = [("human", "What do you see happening in this image?\n<image>"), ("gpt", sample.caption)]
+        turns = [("human", "<image>\nDescribe the image."), ("gpt", sample.caption)]
         conversations = [{"from": who, "value": text} for who, text in turns]
         records.append({"id": name, "image": f"sam/images/{name}.jpg", "conversations": conversations})
     _json(file, records)
