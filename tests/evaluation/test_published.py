@@ -118,7 +118,9 @@ def result(encoder, source):
 
 def test_a_part_of_a_test_set_says_so(result):
     assert (result.items, result.expected, result.partial) == (6, 5100, True)
-    assert "not comparable: this is a part of the test set" in published_table(result, "ViT-B/16")
+    table = published_table(result, "ViT-B/16")
+    assert "not comparable: this is a part of the test set" in table
+    assert "=" not in table
     assert type(result).from_json(result.to_json() | {"published": []}) == result
 
 
@@ -127,8 +129,8 @@ def test_the_table_marks_the_same_backbone_and_quotes_a_row_once(result):
     assert lines[0] == "published under docci-test (= is ViT-B/16, as this model):"
     assert lines[2].split()[:2] == ["this", "model"]
     marked = [line for line in lines[3:] if line.strip().startswith("=")]
-    assert len(marked) == len([line for line in lines if "ViT-B/16" in line]) - 1
+    assert len(marked) == len([line for line in lines[3:] if "ViT-B/16" in line])
     (long_clip,) = [line for line in marked if "Long-CLIP" in line]
-    assert long_clip.split()[-8:] == ["71.63", "63.29", "GOAL,", "table", "6;", "FAST-GOAL,", "table", "III"]
+    assert long_clip.split()[-7:] == ["sharegpt4v", "71.63", "63.29", "GOAL", "6;", "FAST-GOAL", "III"]
     assert "no backbone is this model's" in published_table(replace(result, partial=False), None)
     assert published_table(replace(result, protocol="long-retrieval"), None) == ""

@@ -92,11 +92,14 @@ def published_table(result: EvalResult, backbone: str | None) -> str:
         return ""
     name = next(iter(result.t2i))
     own = _cells(result.t2i, result.i2t, name)
-    cells = [["", "method", "trained on", f"t2i {name}", f"i2t {name}", "source"], ["", "this model", "", *own, ""]]
-    for row, source in _quoted_once(rows).items():
-        mark = "=" if backbone is not None and row.backbone == backbone else ""
-        label = f"{row.method} {row.backbone or ''}".strip()
-        cells.append([mark, label, " then ".join(row.trained) or "-", *_cells(row.t2i, row.i2t, name), source])
+    heads = ["", "method", "backbone", "trained on", f"t2i {name}", f"i2t {name}", "tables"]
+    cells = [heads, ["", "this model", backbone or "", "", *own, ""]]
+    for row, tables in _quoted_once(rows).items():
+        mark = "=" if backbone is not None and row.backbone == backbone and not result.partial else ""
+        trained = " then ".join(row.trained) or "-"
+        figures = _cells(row.t2i, row.i2t, name)
+        source = "; ".join(f"{paper} {', '.join(own)}" for paper, own in tables.items())
+        cells.append([mark, row.method, row.backbone or "-", trained, *figures, source])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     return "\n".join([_heading(result, backbone), *(f"  {line}" for line in lines)])
@@ -114,12 +117,12 @@ def _cells(t2i: Mapping[str, float], i2t: Mapping[str, float], name: str) -> lis
     return [f"{way[name]:.2f}" if name in way else "-" for way in (t2i, i2t)]
 
 
-def _quoted_once(rows: Sequence[Published]) -> dict[Published, str]:
-    """Rows that several tables quote with the same first figures, once, with all their sources."""
+def _quoted_once(rows: Sequence[Published]) -> dict[Published, dict[str, list[str]]]:
+    """Rows that several tables quote with the same first figures, once: row -> paper -> its tables."""
     first: dict[tuple[Any, ...], Published] = {}
-    sources: dict[Published, str] = {}
+    tables: dict[Published, dict[str, list[str]]] = {}
     for row in rows:
         figures = [next(iter(way.values()), None) for way in (row.t2i, row.i2t)]
         same = first.setdefault((row.method, row.backbone, row.trained, *figures), row)
-        sources[same] = f"{sources[same]}; {row.source}" if same in sources else row.source
-    return sources
+        tables.setdefault(same, {}).setdefault(row.paper, []).append(row.table)
+    return tables
