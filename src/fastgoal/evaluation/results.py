@@ -55,6 +55,8 @@ class EvalResult:
     """What one model reached under one protocol.
 
     protocol, task, items, text_tokens, image_fit, ties: what was measured (see `Protocol`), as it was.
+    expected: how many items belong to the protocol's name, where it pins them. partial: whether items or captions were
+        fewer than belong to it, so that no published figure compares.
     model, model_fingerprint: what was evaluated. truncated_share: share of captions (of sentences in localisation) cut
         at the text limit, 0..1.
     t2i, i2t: metric -> percent; localisation is all `t2i`. ci95: direction -> metric -> low and high end in percent.
@@ -81,6 +83,8 @@ class EvalResult:
     pairs: Mapping[str, str] = field(default_factory=dict)
     seconds: float
     versions: Mapping[str, str]
+    expected: int | None = None
+    partial: bool = False
     queries: Mapping[Direction, Queries] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,12 +95,13 @@ class EvalResult:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`; also reads what `fastgoal eval --json` wrote, which has published figures beside.
 
         Raises:
             DataError: not an evaluation result.
         """
         try:
+            record = {key: value for key, value in record.items() if key != "published"}
             fit: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in record["image_fit"].items()
             }
@@ -177,6 +182,8 @@ def make_result(
         protocol=protocol.name,
         task=protocol.task,
         items=items,
+        expected=protocol.items,
+        partial=protocol.falls_short(items, (counts or {}).get("captions")),
         model=encoder.name,
         model_fingerprint=encoder.fingerprint,
         text_tokens=encoder.text_limit,

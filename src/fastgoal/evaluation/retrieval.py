@@ -38,13 +38,13 @@ def evaluate_retrieval(
         seed: of the bootstrap.
 
     Raises:
-        DataError: an unreadable image, or not the number of items that the protocol pins.
+        DataError: an unreadable image, or not the number of items or captions that the protocol pins.
         ConfigError: a model, protocol or view set that do not fit together.
     """
     begin = time.perf_counter()
     protocol.expect("retrieval", encoder)
     images = list(dict.fromkeys(sample.image for sample in source))
-    protocol.expect_items(len(images))
+    protocol.expect_items(len(images), len(source))
     views = ViewSet.of(source, encoder.fit, keep=False) if views is None else views
     views.check([(image, None) for image in images], encoder)
     image_ND = embed_images(encoder, views, batch=batch)
