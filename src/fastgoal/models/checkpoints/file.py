@@ -5,6 +5,7 @@ an optimizer's state beside the weights costs no memory. A state dict inside of 
 what wrappers put before all keys (`module.` and the like) is taken off.
 """
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +58,9 @@ def _load(path: Path) -> Any:
         zipped = zipfile.is_zipfile(path)
         if zipped and _is_torchscript(path):
             raise ModelError("a TorchScript archive, which is code", where=path, mend=_script_mend(path))
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a pickle is of another protocol; if it cannot be read, we say so
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except ModelError:
         raise
     except SafetensorError as error:
