@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from fastgoal.report.tradeoff import tradeoff_png
+from fastgoal.report.tradeoff import labelled, tradeoff_png
 
 
 def points(short_at_one):
@@ -32,3 +32,9 @@ def test_it_is_the_same_for_the_same_points_and_another_for_others():
     blue, orange = np.abs(first - [27, 108, 168]).sum(-1) < 20, np.abs(first - [194, 87, 26]).sum(-1) < 20
     assert blue.sum() > 200
     assert orange.sum() > 200
+
+
+def test_labels_that_would_cover_each_other_are_left_out_but_not_the_ends():
+    assert labelled([0, 1, 2, 3], [0, 1, 2, 3]) == [3, 0, 2, 1]
+    assert labelled([0, 5, 9.9, 10], [0, 5, 9.9, 10]) == [3, 0, 1]
+    assert labelled([0, 0], [0, 0]) == [1]

@@ -101,7 +101,8 @@ def measure_curve(
     )
     record = curve.to_json()
     write_json(out / "curve.json", record)
-    write_file(out / "curve.png", tradeoff_png(record["points"], title=f"From {curve.base} to {curve.tuned}"))
+    title = f"Blends of {curve.base} and {curve.tuned}: R@1 against the base, with 95 % bands"
+    write_file(out / "curve.png", tradeoff_png(record["points"], title=title))
     return curve
 
 
