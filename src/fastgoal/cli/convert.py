@@ -9,7 +9,10 @@ from fastgoal.cli.common import Json, quiet_libraries, write_result
 from fastgoal.errors import ConfigError
 from fastgoal.models.checkpoints import DEFAULT_TOKENIZER, Conversion, Wishes
 from fastgoal.models.checkpoints import convert as convert_file
+from fastgoal.models.checkpoints.settings import Triple
 from fastgoal.models.checkpoints.table import Tower
+
+_COLOURS = "Of red, green and blue (default: OpenAI's)."
 
 
 def convert(
@@ -21,12 +24,8 @@ def convert(
     activation: Literal["quick_gelu", "gelu"] | None = None,
     heads: Annotated[str | None, Parameter(help="Attention heads: IMAGE or IMAGE,TEXT (default: by width).")] = None,
     model_config: Annotated[Path | None, Parameter(help="open_clip's JSON of the model.")] = None,
-    mean: Annotated[
-        tuple[float, float, float] | None, Parameter(help="Of red, green, blue (default: OpenAI's).")
-    ] = None,
-    std: Annotated[
-        tuple[float, float, float] | None, Parameter(help="Of red, green, blue (default: OpenAI's).")
-    ] = None,
+    mean: Annotated[Triple | None, Parameter(negative="", help=_COLOURS)] = None,
+    std: Annotated[Triple | None, Parameter(negative="", help=_COLOURS)] = None,
     json: Json = None,
 ) -> None:
     """Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.
