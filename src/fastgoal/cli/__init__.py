@@ -34,6 +34,8 @@ COMMANDS = {
     "eval": "Evaluate a model by a named protocol.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
+    "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",
+    "blend": "Mix the weights of a base and its fine-tuned model, and find how much of each is best.",
 }
 
 

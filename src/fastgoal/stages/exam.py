@@ -22,9 +22,9 @@ from fastgoal.evaluation import (
     evaluate_retrieval,
     located,
 )
-from fastgoal.files import read_json, write_json, writing
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
+from fastgoal.stages.kept import kept
 
 BASE = "base"
 FIGURES = {
@@ -78,15 +78,7 @@ class Exam:
     def _take(self, name: str, protocol: str, encoder: DualEncoder, folder: Path) -> EvalResult:
         encoder.name = name
         path, key = folder / f"{protocol}.json", self._key(protocol, encoder)
-        key_file = path.with_suffix(".key.json")
-        if path.exists() and read_json(key_file) == key:
-            return EvalResult.load(path)
-        result = self._evaluate(PROTOCOLS[protocol], encoder)
-        with writing(key_file):
-            key_file.unlink(missing_ok=True)  # first, so that no moment has another's key beside this result
-        result.save(path)
-        write_json(key_file, key)
-        return result
+        return kept(path, key, lambda: self._evaluate(PROTOCOLS[protocol], encoder))
 
     def _key(self, protocol: str, encoder: DualEncoder) -> dict[str, Any]:
         """What a result depends on."""
