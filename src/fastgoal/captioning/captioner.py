@@ -19,6 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedC
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from fastgoal.errors import ConfigError, ModelError
+from fastgoal.files import shown_name
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 _SAMPLED = 4096
@@ -66,8 +67,7 @@ class Captioner:
             mend = "Use cpu, a smaller --dtype, or install a torch build for it."
             what = f"this device cannot be used ({_first_line(error)})"
             raise ModelError(what, where=f"device {device}", mend=mend) from error
-        own = Path(name)
-        return cls(model, processor, name=own.resolve().name if own.is_dir() else str(name), dtype=dtype)
+        return cls(model, processor, name=shown_name(name), dtype=dtype)
 
     @property
     def chats(self) -> bool:

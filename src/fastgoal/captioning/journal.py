@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from fastgoal.errors import DataError
@@ -72,7 +73,7 @@ class Journal:
 
     def _compare(self, was: Mapping[str, Any]) -> None:
         if names := [name for name in self.origin | dict(was) if self.origin.get(name) != was.get(name)]:
-            changes = "; ".join(f"{name} was {was.get(name)!r}, now {self.origin.get(name)!r}" for name in names)
+            changes = "; ".join(f"{n} was {_short(was.get(n))}, now {_short(self.origin.get(n))}" for n in names)
             raise DataError(f"made differently: {changes}", where=self.folder, mend=_OVERWRITE)
 
     def resume(self, batches: Iterable[Sequence[str]]) -> int:
@@ -130,6 +131,10 @@ class Journal:
 
     def _write(self, report: Mapping[str, Any] | None) -> None:
         write_json(self.folder / REPORT, {"origin": self.origin, "complete": report is not None, "report": report})
+
+
+def _short(value: Any) -> str:
+    return shorten(repr(value), 60, placeholder=" ...")
 
 
 class _Table:
