@@ -6,6 +6,7 @@ What only the author can know, the licences above all, stays a TODO that cannot 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import yaml
 
@@ -43,7 +44,7 @@ def data_card(facts: DataFacts, licences: Licences, *, name: str = "", language:
         _table(_statistics(facts)),
         "## Where it comes from",
         _table(_provenance(facts)),
-        *([f"The captioner was asked: *{facts.captioner['prompt']}*"] if _asked(facts) else []),
+        *_question(facts.captioner),
         "## Licences",
         _table(_licences(licences)),
         "## Use",
@@ -80,8 +81,8 @@ def _opening(facts: DataFacts) -> str:
     if facts.local is None:
         return f"{text}."
     return (
-        f"{text}. Every caption is cut into sentences and every image has candidate regions; for {facts.local.paired:,} "
-        "samples the sentence and the region that fit best are marked as local pair, for training as in GOAL (arXiv "
+        f"{text}. Every caption is cut into sentences and every image has candidate regions; for "
+        f"{facts.local.paired:,} samples the sentence and the region that fit best are marked as local pair, for training as in GOAL (arXiv "
         "2503.17782) and FAST-GOAL (arXiv 2605.26615)."
     )
 
@@ -116,13 +117,10 @@ def _local(local: LocalFacts, samples: int) -> Iterable[Row]:
 
 def _provenance(facts: DataFacts) -> Iterable[Row]:
     yield "images", f"{TODO}: where they come from, and who took them"
-    if _asked(facts):
-        made = facts.captioner or {}
+    if (made := facts.captioner) is not None:
         settings = ", ".join(f"{name} {value}" for name, value in made["settings"].items())
-        yield (
-            "captions",
-            f"`{made['captioner']}` ({made['architecture']}, fingerprint `{made['fingerprint']}`); {settings}",
-        )
+        source = f"`{made['captioner']}` ({made['architecture']}, fingerprint `{made['fingerprint']}`)"
+        yield "captions", f"{source}; {settings}"
     else:
         yield "captions", f"{TODO}: who or what wrote them"
     if facts.local is not None:
@@ -144,20 +142,19 @@ def _use(facts: DataFacts) -> str:
         return f"```bash\nfastgoal match {facts.name} --out pairs --matcher MODEL\n```"
     return (
         f"```bash\nfastgoal train {facts.name} --model MODEL --out run\n```\n\nThe table is Parquet: `id`, `image` "
-        "(relative to the root that `manifest.json` names), `width`, `height`, `caption`, `sentences` (`[start, end)` in "
-        "characters), `regions` (box in pixels of the upright image, source, score, label), `pairs` (sentence, region, "
+        "(relative to the root that `manifest.json` names), `width`, `height`, `caption`, `sentences` (`[start, end)` "
+        "in characters), `regions` (box in pixels of the upright image, source, score, label), `pairs` (sentence, region, "
         "similarity; best first), `skip`."
     )
 
 
 def _limits(facts: DataFacts) -> str:
-    lines = []
+    lines: list[str] = []
     if facts.captioner:
-        lines.append(
-            "The captions were written by a model: they may name what is not there, and nobody has read them all."
-        )
-        cut, open_ = facts.captioner["dropped_sentences"], facts.captioner["unfinished"]
-        lines.append(f"At its token limit {cut:,} lost an unfinished last sentence, and {open_:,} end amid one.")
+        lines.append("A model wrote the captions: they may name what is not there, and nobody has read them all.")
+        cut, amid = facts.captioner["dropped_sentences"], facts.captioner["unfinished"]
+        if cut or amid:
+            lines.append(f"At its token limit {cut:,} lost an unfinished last sentence, and {amid:,} end amid one.")
     if facts.local is not None:
         lines.append("Local pairs were chosen by similarity, not by people: the sentence may speak of something else.")
     if facts.similarity is not None and facts.similarity.model == "tiny":
@@ -170,15 +167,16 @@ def _similarity(similarity: Similarity | None) -> str:
         return "not measured"
     cut = f"; {similarity.cut_share:.0%} of them cut at {similarity.tokens} tokens" if similarity.cut_share else ""
     return (
-        f"mean {similarity.mean:.4f}, standard deviation {similarity.deviation:.4f}, of {similarity.samples:,} samples by "
-        f"`{similarity.model}`{cut}"
+        f"mean {similarity.mean:.4f}, standard deviation {similarity.deviation:.4f}, of {similarity.samples:,} "
+        f"samples by `{similarity.model}`{cut}"
     )
 
 
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return "none"
-    return f"mean {spread.mean:.1f}, median {spread.median:g}, 95 % at most {spread.p95:g}, {spread.least} to {spread.most}"
+    middle = f"mean {spread.mean:.1f}, median {spread.median:g}, 95 % at most {spread.p95:g}"
+    return f"{middle}, {spread.least} to {spread.most}"
 
 
 def _shares(counts: Mapping[str, int]) -> str:
@@ -187,8 +185,8 @@ def _shares(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count / total:.0%}" for name, count in ordered) or "none"
 
 
-def _asked(facts: DataFacts) -> bool:
-    return bool(facts.captioner and facts.captioner.get("prompt"))
+def _question(captioner: Mapping[str, Any] | None) -> list[str]:
+    return [f"The captioner was asked: *{captioner['prompt']}*"] if captioner and captioner["prompt"] else []
 
 
 def _table(rows: Iterable[Row]) -> str:
