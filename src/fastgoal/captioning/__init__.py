@@ -4,10 +4,11 @@ The order to read in: `caption` is the pass; `pictures` says which images, `capt
 captions of its answers, `journal` keeps them on the disk.
 """
 
-from fastgoal.captioning.caption import CaptionReport, CaptionSettings, caption, check_place
+from fastgoal.captioning.caption import CaptionSettings, caption, check_place
 from fastgoal.captioning.captioner import Captioner
 from fastgoal.captioning.pictures import open_pictures
 from fastgoal.captioning.prompt import PROMPT, read_prompt
+from fastgoal.captioning.report import CaptionReport
 
 __all__ = [
     "PROMPT",

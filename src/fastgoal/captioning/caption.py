@@ -7,10 +7,8 @@ batch's own, and only whole batches are kept, so an interrupted run continues to
 import hashlib
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,14 @@ from PIL import Image
 
 from fastgoal.captioning.captioner import Captioner
 from fastgoal.captioning.cleaning import clean_caption
-from fastgoal.captioning.journal import LEFT_OUT, TABLE, Journal, read_record
+from fastgoal.captioning.journal import Journal, read_record
 from fastgoal.captioning.pictures import Entry, Picture, Pictures
 from fastgoal.captioning.prompt import PROMPT
+from fastgoal.captioning.report import CaptionReport, summarise
 from fastgoal.data.images import read_image
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.progress import Progress
 
-NAMED = 20
-"""How many images without a caption a report names."""
 _SILENT = "the captioner wrote nothing about it"
 
 
@@ -61,36 +58,6 @@ class CaptionSettings:
             raise ConfigError(f"{self.temperature} is no temperature", where="temperature", mend=mend)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CaptionReport:
-    """What captioning made.
-
-    images, captioned: how many there were, and have a caption. left_out: reason -> count, left_out_images the first.
-    dropped_sentences: captions that lost an unfinished last sentence to the token limit; unfinished: captions that
-        consist of one. words_mean: of the captions, as split at white space.
-    seconds, images_per_second: of the run that finished, without what was already done.
-    """
-
-    captioner: str
-    architecture: str
-    fingerprint: str
-    prompt: str
-    settings: dict[str, Any]
-    images: int
-    captioned: int
-    left_out: dict[str, int] = field(default_factory=dict)
-    left_out_images: list[dict[str, str]] = field(default_factory=list)
-    dropped_sentences: int
-    unfinished: int
-    words_mean: float
-    seconds: float
-    images_per_second: float
-    versions: dict[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 def caption(
     pictures: Pictures,
     captioner: Captioner,
@@ -115,7 +82,7 @@ def caption(
     captioner.try_out(prompt)
     journal = Journal(folder, _origin(captioner, prompt, settings), overwrite=settings.overwrite)
     size = settings.batch or (1 if captioner.model.device.type == "cpu" else 8)
-    place = _Place(pictures.root, folder)
+    place = _Place(pictures.root.resolve(), folder.resolve())
     done = journal.resume([place.name(entry) for entry in batch] for batch in _batches(pictures, size))
     begin, total = time.perf_counter(), sum(1 for _ in pictures)
     if done == total and journal.report is not None and journal.report["images"] == total:
@@ -125,8 +92,7 @@ def caption(
         for batch in _batches(pictures, size, done):
             journal.add(*_caption_batch(batch, pictures, captioner, place, prompt, settings))
             bar.update(len(batch))
-    seconds = time.perf_counter() - begin
-    report = _report(journal, captioner, total, seconds, (total - done) / max(seconds, 1e-9))
+    report = summarise(journal, captioner, total, done=done, seconds=time.perf_counter() - begin)
     journal.finish(report.to_json())
     return report
 
@@ -170,7 +136,7 @@ class _Place:
     def name(self, entry: Entry) -> str:
         if isinstance(entry, DataError):
             return str(entry.where)
-        return Path(os.path.relpath(self.root.resolve() / entry.uri, self.folder.resolve())).as_posix()
+        return Path(os.path.relpath(self.root / entry.uri, self.folder)).as_posix()
 
 
 Record = dict[str, Any]
@@ -234,39 +200,3 @@ def _left_out(name: str, error: DataError) -> Record:
 
 def _seed(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=7).digest())
-
-
-def _report(journal: Journal, captioner: Captioner, images: int, seconds: float, rate: float) -> CaptionReport:
-    """Counts over everything in the journal, of this run and of those before.
-
-    Raises:
-        DataError: there is no caption at all.
-    """
-    words = captioned = dropped = unfinished = 0
-    for record in journal.records(TABLE):
-        captioned += 1
-        words += len(record["caption"].split())
-        dropped += "dropped" in record
-        unfinished += "unfinished" in record
-    left = list(journal.records(LEFT_OUT))
-    if not captioned:
-        what = f"0 of {images} images could be captioned (first: {left[0]['where']}: {left[0]['what']})"
-        raise DataError(what, where=journal.folder, mend=str(left[0]["mend"]))
-    settings = {name: value for name, value in journal.origin.items() if name not in ("captioner", "prompt")}
-    return CaptionReport(
-        captioner=captioner.name,
-        architecture=captioner.architecture,
-        fingerprint=journal.origin["captioner"],
-        prompt=journal.origin["prompt"],
-        settings=settings,
-        images=images,
-        captioned=captioned,
-        left_out=dict(Counter(record["what"] for record in left)),
-        left_out_images=[{"where": record["where"], "reason": record["what"]} for record in left[:NAMED]],
-        dropped_sentences=dropped,
-        unfinished=unfinished,
-        words_mean=words / captioned,
-        seconds=seconds,
-        images_per_second=rate,
-        versions={name: version(name) for name in ("fastgoal", "torch", "transformers")},
-    )

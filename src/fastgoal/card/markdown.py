@@ -82,8 +82,8 @@ def _opening(facts: DataFacts) -> str:
         return f"{text}."
     return (
         f"{text}. Every caption is cut into sentences and every image has candidate regions; for "
-        f"{facts.local.paired:,} samples the sentence and the region that fit best are marked as local pair, for training as in GOAL (arXiv "
-        "2503.17782) and FAST-GOAL (arXiv 2605.26615)."
+        f"{facts.local.paired:,} samples the sentence and the region that fit best are marked as local pair, for "
+        "training as in GOAL (arXiv 2503.17782) and FAST-GOAL (arXiv 2605.26615)."
     )
 
 
@@ -143,8 +143,8 @@ def _use(facts: DataFacts) -> str:
     return (
         f"```bash\nfastgoal train {facts.name} --model MODEL --out run\n```\n\nThe table is Parquet: `id`, `image` "
         "(relative to the root that `manifest.json` names), `width`, `height`, `caption`, `sentences` (`[start, end)` "
-        "in characters), `regions` (box in pixels of the upright image, source, score, label), `pairs` (sentence, region, "
-        "similarity; best first), `skip`."
+        "in characters), `regions` (box in pixels of the upright image, source, score, label), `pairs` (sentence, "
+        "region, similarity; best first), `skip`."
     )
 
 
