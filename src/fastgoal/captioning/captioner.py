@@ -46,6 +46,10 @@ class Captioner:
         self.model, self.processor, self.name, self.dtype = model, processor, name, dtype
         self.tokenizer = processor.tokenizer
         self.tokenizer.padding_side = "left"  # answers follow prompts without a gap
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        if model.generation_config.pad_token_id is None:
+            model.generation_config.pad_token_id = self.tokenizer.pad_token_id
 
     @classmethod
     def load(cls, name: str | Path, *, device: str | torch.device = "cpu", dtype: Dtype = "auto") -> "Captioner":
@@ -167,16 +171,16 @@ class Captioner:
                 **inputs,
                 max_new_tokens=max_new_tokens,
                 num_beams=1,
-                pad_token_id=self.tokenizer.pad_token_id,
                 **({"do_sample": False} | drawing),
             )
         return written.cpu()
 
     def _answer(self, row_T: torch.Tensor, max_new_tokens: int) -> Answer:
         ends = self.model.generation_config.eos_token_id
-        known = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        own = self.tokenizer  # BLIP ends with a separator, whatever its generation config says
+        known = {*(ends if isinstance(ends, list) else [ends]), own.eos_token_id, own.sep_token_id, own.pad_token_id}
         last = row_T[-max_new_tokens:].tolist()
-        full = len(last) == max_new_tokens and not set(last) & set(known)
+        full = len(last) == max_new_tokens and not set(last) & known
         return Answer(text=self.tokenizer.decode(row_T, skip_special_tokens=True), full=full)
 
 
@@ -184,6 +188,8 @@ def _load(name: str, dtype: str) -> tuple[Any, Any]:
     local = Path(name).is_dir()
     if not local and (name.startswith((".", "/", "~")) or name.count("/") != 1):
         raise ModelError("there is no such model folder", where=name, mend=f"{_KIND}.")
+    if local and not (Path(name) / "config.json").is_file():
+        raise ModelError("the folder has no config.json", where=name, mend=f"{_KIND}.")
     options: dict[str, Any] = {"local_files_only": local}
     try:
         kind = PreTrainedConfig.get_config_dict(name, **options)[0].get("model_type")
