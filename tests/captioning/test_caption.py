@@ -112,7 +112,7 @@ def test_what_another_run_wrote_is_not_mixed_in(captioner, tmp_path):
     write(folder, captioner, out)
     before = (out / "captions.jsonl").read_bytes()
     for changed, says in (
-        (replace(SHORT, prompt="Who?"), r"prompt was 'Describe .*', now 'Who\?'"),
+        (replace(SHORT, prompt="Who?"), r"prompt was 'Describe .* \.\.\., now 'Who\?'"),
         (replace(SHORT, max_new_tokens=7), "max_new_tokens was 6, now 7"),
         (replace(SHORT, temperature=0.5), "temperature was 0.0, now 0.5; seed was None, now 0"),
     ):

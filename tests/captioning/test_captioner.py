@@ -1,12 +1,13 @@
 """Captioners of many architectures, compared with transformers used by hand."""
 
 import shutil
+import socket
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.captioning.models import CHATTING, PROMPTED, UNASKED, llava_next, save
+from tests.captioning.models import CHATTING, PROMPTED, UNASKED, blip, llava_next, save
 from transformers import LlavaNextForConditionalGeneration, LlavaNextProcessor
 
 from fastgoal.captioning import Captioner
@@ -43,13 +44,23 @@ def test_an_answer_is_what_the_model_finds_likeliest_token_by_token(captioner, c
     [*((name, ASK) for name in CHATTING), *((name, "") for name in UNASKED), *((name, ASK) for name in PROMPTED)],
 )
 def test_architectures(name, prompt, tmp_path):
-    """Each answers differently about different images, alike alone and in a batch, and without the question."""
+    """Each answers alike alone and in a batch, and without the question."""
     captioner = Captioner.load(save((CHATTING | UNASKED | PROMPTED)[name], tmp_path / name))
     assert captioner.chats == (name in CHATTING)
     captioner.try_out(prompt)
     answers = captioner.ask(pictures(), prompt, max_new_tokens=8)
     assert answers == [captioner.ask([image], prompt, max_new_tokens=8)[0] for image in pictures()]
-    assert all(answer.full and answer.text and "Describe" not in answer.text for answer in answers)
+    assert all(answer.text and "Describe" not in answer.text for answer in answers)
+
+
+def test_a_separator_ends_the_answers_of_a_model_whose_generation_config_has_no_end(tmp_path):
+    """A BLIP, by chance of its weights, says six tokens and its separator."""
+    captioner = Captioner.load(save(blip, tmp_path / "blip"))
+    ends = captioner.tokenizer.sep_token_id
+    written = captioner._generate(captioner._inputs(pictures()[:1], ""), 8, 0.0, 0)[0].tolist()
+    assert written.index(ends) == len(written) - 1 < 8
+    assert not captioner.ask(pictures()[:1], "", max_new_tokens=8)[0].full
+    assert captioner.ask(pictures()[:1], "", max_new_tokens=3)[0].full
 
 
 @pytest.mark.parametrize("name", PROMPTED)
@@ -83,6 +94,17 @@ def test_drawing_goes_by_the_seed_and_leaves_other_randomness_alone(captioner):
 def test_a_fingerprint_tells_weights_apart(captioner, captioner_folder, tmp_path):
     assert Captioner.load(captioner_folder).fingerprint == captioner.fingerprint
     assert Captioner.load(save(llava_next, tmp_path / "other", seed=1)).fingerprint != captioner.fingerprint
+
+
+def test_a_local_captioner_asks_no_host(captioner_folder, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("a host was asked for")
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert Captioner.load(captioner_folder).ask(pictures(), ASK, max_new_tokens=1)
 
 
 def test_a_captioner_in_half_precision(captioner_folder):
