@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-import tests.bad_input.captioning  # noqa: F401  registers its cases
+import tests.bad_input.captioning
 import tests.bad_input.checkpoints  # noqa: F401
 from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 

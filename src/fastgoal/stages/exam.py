@@ -59,10 +59,10 @@ class Exam:
             encoder = DualEncoder.load(folder, device=self.device)
             if name == BASE and encoder.text_limit < self.text_tokens:
                 cut = f"{BASE} cut at {encoder.text_limit}"
-                results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / _slug(cut))]}
+                results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / slug(cut))]}
             if encoder.text_limit != self.text_tokens:
                 encoder.set_text_limit(self.text_tokens)
-            here = out / _slug(f"{name} {number}" if len(folders) > 1 else name)
+            here = out / slug(f"{name} {number}" if len(folders) > 1 else name)
             for protocol in self._protocols():
                 results[name].setdefault(protocol, []).append(self._take(name, protocol, encoder, here))
         return results
@@ -116,5 +116,6 @@ def contrasts(results: Results) -> list[dict[str, Any]]:
     return found
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A model's name as that of a folder."""
     return name.replace(" ", "-")
