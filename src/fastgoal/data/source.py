@@ -50,6 +50,16 @@ class Problems:
         return sum(self.counts.values())
 
 
+def tally(errors: Iterable[DataError]) -> Problems:
+    """Errors by kind, the first few kept."""
+    counts: Counter[str] = Counter()
+    first: list[DataError] = []
+    for error in errors:
+        counts[error.what if error.what in counts or len(counts) < KINDS else "other problems"] += 1
+        first += [error] * (len(first) < NAMED)
+    return Problems(counts=counts, first=tuple(first))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """An ordered stream of samples with distinct ids, and the folder that their images lie under.
@@ -107,13 +117,7 @@ class Source:
     @cached_property
     def problems(self) -> Problems:
         """What is left out."""
-        counts: Counter[str] = Counter()
-        first: list[DataError] = []
-        for entry in self.checked():
-            if isinstance(entry, DataError):
-                counts[entry.what if entry.what in counts or len(counts) < KINDS else "other problems"] += 1
-                first += [entry] * (len(first) < NAMED)
-        return Problems(counts=counts, first=tuple(first))
+        return tally(entry for entry in self.checked() if isinstance(entry, DataError))
 
     @cached_property
     def _survey(self) -> "_Survey":
