@@ -1,15 +1,12 @@
 """`fastgoal eval`."""
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from fastgoal.cli.common import (
-    SHOWN,
     USUAL,
-    ColumnFlags,
     ColumnNames,
     Device,
     Json,
@@ -19,42 +16,12 @@ from fastgoal.cli.common import (
     tell_problems,
     write_result,
 )
-from fastgoal.data.labelled import LabelledSource, open_labelled
-from fastgoal.data.source import Source, open_source
+from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
-from fastgoal.evaluation import (
-    PROTOCOLS,
-    EvalResult,
-    evaluate_classification,
-    evaluate_joint,
-    evaluate_localisation,
-    evaluate_retrieval,
-    evaluate_robustness,
-    protocol_named,
-    retention,
-    templates_named,
-)
-from fastgoal.evaluation.robustness import mean_change
+from fastgoal.evaluation import retention, templates_named
+from fastgoal.evaluation.tasks import TASKS, Asked, open_data
+from fastgoal.evaluation.words import describe, describe_changes
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.pairs import PairsTable
-
-Task = Literal["retrieval", "joint", "localize", "classify", "robust"]
-_PROTOCOL = {
-    "retrieval": "long-retrieval",
-    "joint": "joint",
-    "localize": "localisation",
-    "classify": "classification",
-    "robust": "robustness",
-}
-"""The tasks' own protocols."""
-_MEASURE: Mapping[str, Callable[..., EvalResult]] = {
-    "retrieval": evaluate_retrieval,
-    "joint": evaluate_joint,
-    "localisation": evaluate_localisation,
-    "classification": evaluate_classification,
-    "robustness": evaluate_robustness,
-}
-"""What runs a protocol, by its task."""
 
 
 def evaluate(
@@ -62,7 +29,7 @@ def evaluate(
     data: Path,
     /,
     *,
-    task: Task = "retrieval",
+    task: Asked = "retrieval",
     protocol: Annotated[str | None, Parameter(help="A named protocol (default: the task's own).")] = None,
     against: str | None = None,
     templates: str | None = None,
@@ -81,7 +48,7 @@ def evaluate(
 
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
 
-    What fine-tuning kept of the base: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
+    What fine-tuning kept: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
 
     Args:
         model: a local folder, a hub id, or `tiny`.
@@ -99,10 +66,8 @@ def evaluate(
         seed: of the false sentences and of the intervals.
     """
     quiet_libraries()
-    asked = protocol_named(protocol or _PROTOCOL[task])
-    if asked.task != PROTOCOLS[_PROTOCOL[task]].task:
-        what = f"protocol '{asked.name}' is for {asked.task}"
-        raise ConfigError(what, where="--protocol", mend=f"Leave it out, or do not ask for --task {task}.")
+    kind = TASKS[task]
+    asked = kind.protocol_for(protocol, task)
     if batch < 1:
         raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
     if (templates or classes) and task != "classify":
@@ -110,75 +75,20 @@ def evaluate(
         raise ConfigError(
             f"nothing to do with --task {task}", where=where, mend="Add --task classify, or leave it out."
         )
-    options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed}
-    if task == "classify":
-        options["templates"] = templates_named(templates or "plain")
-    if task in ("retrieval", "robust"):
-        options["language"] = language
-    encoder = DualEncoder.load(model, device=device, text_tokens=tokens)
-    opened = _opened(task, data, root, limit, columns, classes)
-    result = _MEASURE[asked.task](encoder, opened, **options)
-    print(describe(result))
-    record = result.to_json()
+    own = {"language": language, "templates": templates_named(templates or "plain")}
+    options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
+    names = [model] if against is None else [model, against]
+    encoders = [DualEncoder.load(name, device=device, text_tokens=tokens) for name in names]
+    opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
+    if isinstance(opened, Source):
+        tell_problems(opened)
+    results = []
+    for encoder in encoders:
+        results.append(kind.measure(encoder, opened, **options))
+        print(describe(results[-1]))
+    record = results[0].to_json()
     if against is not None:
-        other = DualEncoder.load(against, device=device, text_tokens=tokens)
-        rival = _MEASURE[asked.task](other, opened, **options)
-        changes = retention(rival, result, seed=seed)
-        print(f"{describe(rival)}\n{describe_changes(changes)}")
-        record |= {"against": rival.to_json(), "paired": changes}
+        changes = retention(results[1], results[0], seed=seed)
+        print(describe_changes(changes))
+        record |= {"against": results[1].to_json(), "paired": changes}
     write_result(json, record)
-
-
-def _opened(
-    task: Task, data: Path, root: Path | None, limit: int | None, columns: ColumnFlags, classes: Path | None
-) -> PairsTable | LabelledSource | Source:
-    if task == "joint":
-        return PairsTable.open(data, root=root)
-    if task == "classify":
-        return open_labelled(data, root=root, limit=limit, classes=classes, columns=columns.given)
-    source = open_source(data, root=root, limit=limit, columns=columns.given)
-    tell_problems(source)
-    return source
-
-
-def describe(result: EvalResult) -> str:
-    """Figures with their intervals, and what has to stand beside them."""
-    lines = [
-        f"{result.protocol}: {result.items:,} items, {result.text_tokens} tokens "
-        f"({result.truncated_share:.1%} of the texts cut), model {result.model}"
-    ]
-    lines += [f"  left out: {one['where']}: {one['reason']}" for one in result.skipped_samples[:SHOWN]]
-    if sum(result.skipped.values()) > SHOWN:
-        lines.append(f"  left out: {sum(result.skipped.values()) - SHOWN:,} more")
-    for way, words in _WAYS.items():
-        ends = result.ci95.get(way, {})
-        figures = [(name, value, ends[name]) for name, value in getattr(result, way).items()]
-        lines += _rows(words, figures, "{:.1f}")
-    if result.task == "robustness":
-        lines.append(f"  mean change of R@1 over both ways: {mean_change(result):+.2f}")
-    return "\n".join(lines)
-
-
-def describe_changes(changes: Sequence[Mapping[str, Any]]) -> str:
-    """Differences of two models with their paired intervals."""
-    lines = [f"{changes[0]['a']} minus {changes[0]['b']}, query by query:"]
-    for way, words in _WAYS.items():
-        figures = [
-            (one["metric"].removeprefix(way).strip(), one["difference"], one["ci95"])
-            for one in changes
-            if one["metric"].startswith(way)
-        ]
-        lines += _rows(words, figures, "{:+.1f}")
-    return "\n".join(lines)
-
-
-_WAYS = {"t2i": "text to image", "i2t": "image to text"}
-
-
-def _rows(words: str, figures: Sequence[tuple[str, float, Sequence[float]]], number: str) -> list[str]:
-    """The figures of one direction, in as many lines as there are kinds (`R@k`, `false R@k`, `change R@k`)."""
-    kinds: dict[str, list[str]] = {}
-    for name, value, ends in figures:
-        cells = " ".join([name, number.format(value), f"[{ends[0]:.1f}, {ends[1]:.1f}]"])
-        kinds.setdefault(name.rpartition(" ")[0], []).append(cells)
-    return [f"  {words}: " + "  ".join(cells) for cells in kinds.values()]

@@ -95,11 +95,11 @@ class _FromBuffer:
 
 
 class _Encode:
-    """Stands in for `_codecs.encode`, by which old protocols write bytes."""
+    """Stands in for `_codecs.encode` and `bytes`, by which old protocols write bytes and no bytes."""
 
     __slots__ = ()
 
-    def __call__(self, text: str, encoding: str = "latin1") -> bytes:
+    def __call__(self, text: str = "", encoding: str = "latin1") -> bytes:
         return text.encode("latin-1")
 
 
@@ -120,6 +120,7 @@ _STAND_INS = {
     ("numpy.core.numeric", "_frombuffer"): _FromBuffer,
     ("numpy._core.numeric", "_frombuffer"): _FromBuffer,
     ("_codecs", "encode"): _Encode,
+    ("__builtin__", "bytes"): _Encode,
 }
 
 
