@@ -49,6 +49,9 @@ class Problems:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
+    def __add__(self, other: "Problems") -> "Problems":
+        return Problems(counts=Counter(self.counts) + Counter(other.counts), first=(self.first + other.first)[:NAMED])
+
 
 def tally(errors: Iterable[DataError]) -> Problems:
     """Errors by kind, the first few kept."""

@@ -77,7 +77,7 @@ def evaluate_classification(
     protocol.expect_items(len(seen))
     label_N = np.array([item.label for item in seen])
     count_C = np.bincount(label_N, minlength=len(source.classes))
-    problems = tally([*source.problems.first, *lost])
+    problems = source.problems + tally(lost)
     return make_result(
         encoder,
         protocol,
@@ -92,7 +92,7 @@ def evaluate_classification(
             "classes": len(source.classes),
             "classes_without_images": int((count_C == 0).sum()),
             "templates": len(templates),
-            "skipped": len(source.problems) + len(lost),
+            "skipped": len(problems),
         },
         skipped=problems,
     )
