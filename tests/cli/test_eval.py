@@ -11,6 +11,7 @@ from tests.conftest import save_small_clip
 from fastgoal.cli import main
 from fastgoal.data.images import read_image
 from fastgoal.embed import embed_images, embed_texts
+from fastgoal.evaluation import EvalResult
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 
@@ -125,9 +126,10 @@ def test_robust_sentences_and_localize(typed, scenes, small_clip_folder):
 
 
 @pytest.mark.parametrize("task", ["retrieval", "classify", "robust"])
-def test_against_another_model(typed, scenes, labelled, small_clip_folder, rival, task):
+def test_against_another_model(typed, scenes, labelled, small_clip_folder, rival, task, tmp_path):
     data = labelled if task == "classify" else scenes
     out, result = typed("eval", small_clip_folder, data, "--task", task, "--against", rival)
+    assert EvalResult.load(tmp_path / "result.json").protocol == result["protocol"]
     _, alone = typed("eval", rival, data, "--task", task)
     assert f"{small_clip_folder} minus {rival}, query by query:" in out
     assert len(result["paired"]) == len(result["t2i"]) + len(result["i2t"])

@@ -96,7 +96,7 @@ class EvalResult:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`; what a command has put beside its result is ignored.
 
         Raises:
             DataError: not an evaluation result.
@@ -108,7 +108,8 @@ class EvalResult:
             ci95 = {
                 way: {key: (low, high) for key, (low, high) in ends.items()} for way, ends in record["ci95"].items()
             }
-            return cls(**{**record, "image_fit": ImageFit(**fit), "ci95": ci95})
+            own = {key: value for key, value in record.items() if key in {f.name for f in fields(cls)}}
+            return cls(**{**own, "image_fit": ImageFit(**fit), "ci95": ci95})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             mend = "Evaluate again with this version of fastgoal."
             raise DataError(f"not an evaluation result ({error})", mend=mend) from None
