@@ -89,6 +89,8 @@ def test_accuracies_equal_transformers_and_a_loop(encoder, labelled, stock):
         "images": 12, "classes": 6, "classes_without_images": 1, "templates": 3, "skipped": 0,
     }  # fmt: skip
     assert (result.items, result.t2i, result.skipped) == (12, {}, {})
+    for key, (low, high) in result.ci95["i2t"].items():
+        assert 0 <= low <= result.i2t[key] <= high <= 100
 
 
 def test_the_templates_matter_and_the_batch_does_not(encoder, labelled):

@@ -46,7 +46,7 @@ class Queries:
     def summary(self, seed: int) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
         """Means and their 95 % intervals, both in percent."""
         names, values_QM = list(self.values), np.stack(list(self.values.values()), 1)
-        ends_M2 = 100 * bootstrap_ci(values_QM, self.image_Q, seed=seed)
+        ends_M2 = 100 * bootstrap_ci(values_QM, self.image_Q, seed=seed).clip(-1, 1)  # weights held may go beyond
         means = {name: float(mean) for name, mean in zip(names, 100 * values_QM.mean(0), strict=True)}
         return means, {name: (float(low), float(high)) for name, (low, high) in zip(names, ends_M2, strict=True)}
 

@@ -25,7 +25,10 @@ def describe(result: EvalResult) -> str:
         ends = result.ci95.get(way, {})
         lines += _rows(words, [(name, value, ends[name]) for name, value in getattr(result, way).items()], "{:.1f}")
     if result.task == "robustness":
-        lines.append(f"  mean change of R@1 over both ways: {mean_change(result):+.2f}")
+        unread = f"{result.counts['false_beyond_limit']:,} of {result.counts['captions']:,}"
+        first = int(next(iter(result.t2i)).removeprefix("R@"))
+        lines.append(f"  mean change of R@{first} over both ways: {mean_change(result, first):+.2f}")
+        lines.append(f"  false sentences beyond the text limit, never read: {unread}")
     return "\n".join(lines)
 
 
