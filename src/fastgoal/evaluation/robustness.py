@@ -122,9 +122,9 @@ def _spoilt(
 def _first_false(
     sample: Sample, pool: Iterable[tuple[Sample, str]], said: Mapping[str, set[str]]
 ) -> tuple[Sample, str]:
-    own = said.get(sample.image, set())
+    own = said.get(sample.image, set())  # every sentence of the same image, word for word, is among them
     for donor, sentence in pool:
-        if donor.image != sample.image and _folded(sentence) not in own:
+        if _folded(sentence) not in own:
             return donor, sentence
     what = f"no other image has a sentence that would be false for sample {sample.id!r}"
     raise DataError(what, where=sample.where, mend="Give a test set of several images with captions of their own.")
