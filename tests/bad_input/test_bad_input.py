@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-import tests.bad_input.captioning
-import tests.bad_input.checkpoints  # noqa: F401
 from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 
 from fastgoal.cli import main

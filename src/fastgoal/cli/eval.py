@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,26 +18,12 @@ from fastgoal.cli.common import (
     write_result,
 )
 from fastgoal.data.benchmarks import benchmark_asked
-from fastgoal.data.source import open_source
+from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
-from fastgoal.evaluation import (
-    EvalResult,
-    Protocol,
-    backbone_of,
-    evaluate_joint,
-    evaluate_localisation,
-    evaluate_retrieval,
-    protocol_named,
-    protocol_of,
-    published,
-    published_table,
-)
-from fastgoal.evaluation.protocols import Task
+from fastgoal.evaluation import backbone_of, published, published_table, retention, templates_named
+from fastgoal.evaluation.tasks import TASKS, Asked, open_data
+from fastgoal.evaluation.words import describe, describe_changes
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.pairs import PairsTable
-
-_TASK: dict[str, Task] = {"retrieval": "retrieval", "joint": "joint", "localize": "localisation"}
-_PROTOCOL = {"retrieval": "long-retrieval", "joint": "joint", "localize": "localisation"}
 
 
 def evaluate(
@@ -45,10 +31,14 @@ def evaluate(
     data: Path,
     /,
     *,
-    task: Literal["retrieval", "joint", "localize"] = "retrieval",
+    task: Asked = "retrieval",
     protocol: Annotated[
         str | None, Parameter(help="A named protocol (default: the benchmark's or the task's own).")
     ] = None,
+    against: str | None = None,
+    templates: str | None = None,
+    classes: Path | None = None,
+    language: str = "en",
     tokens: Annotated[int | None, Parameter(help="Stretch or cut the model to this text limit.")] = None,
     allow_partial: bool = False,
     batch: int = 64,
@@ -66,60 +56,52 @@ def evaluate(
 
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
 
+    What fine-tuning kept: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
+
     Args:
         model: a local folder, a hub id, or `tiny`.
         data: samples, or a benchmark's name with `--root` (docci, dci, long-dci, urban1k, coco, flickr30k, sharegpt4v);
-            for `--task joint` a pairs table of the test set, matched once by another model.
-        task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10) or
-            `localize` (share of sentences whose most similar patch lies in their true box).
+            for `--task joint` a pairs table of the test set, matched once by another model; for `--task classify` a
+            folder of images per class, CIFAR as published, or Parquet with labels.
+        task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10),
+            `localize` (share of sentences whose most similar patch lies in their true box), `classify` (zero-shot
+            classification by the names of the classes) or `robust` (what one false sentence in each caption costs).
+        against: another model to evaluate as well; prints what the first has more than it, query by query.
+        templates: sentences that class names are put into: `plain`, `many`, or a text file, one with {} per line.
+        classes: names of the classes: JSON, or text with a line `folder name` for each (default: classes.json or
+            classes.txt in the data's folder, else the names of the folders).
+        language: of the captions, where sentences are cut.
         allow_partial: take fewer items than the protocol's name stands for; the result says so.
         batch: images per forward pass.
-        seed: of the resampling behind the intervals.
+        seed: of the false sentences and of the intervals.
     """
     quiet_libraries()
-    asked = replace(_protocol(protocol, task, benchmark_asked(data, root)), partial=allow_partial)
-    if asked.task != _TASK[task]:
-        what = f"protocol '{asked.name}' is for {asked.task}"
-        raise ConfigError(what, where="--protocol", mend=f"Leave it out, or do not ask for --task {task}.")
+    kind = TASKS[task]
+    benchmark = None if task == "classify" else benchmark_asked(data, root)
+    asked = replace(kind.protocol_for(protocol, task, benchmark), partial=allow_partial)
     if batch < 1:
         raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
-    encoder = DualEncoder.load(model, device=device, text_tokens=tokens or asked.text_tokens)
-    if asked.task == "joint":
-        result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch, seed=seed)
-    else:
-        source = open_source(data, root=root, limit=limit, columns=columns.given)
-        tell_problems(source)
-        measure = evaluate_localisation if asked.task == "localisation" else evaluate_retrieval
-        result = measure(encoder, source, protocol=asked, batch=batch, seed=seed)
-    print(describe(result))
-    if table := published_table(result, backbone_of(encoder)):
-        print(table)
-    write_result(json, result.to_json() | {"published": [row.to_json() for row in published(result.protocol)]})
-
-
-def _protocol(name: str | None, task: str, benchmark: str | None) -> Protocol:
-    """The protocol that was named, else the benchmark's own, else the task's."""
-    if benchmark is not None and task == "joint":
-        own = protocol_of(benchmark, "joint")
-        mend = (
-            f"Match it once with another model (`fastgoal match {benchmark} --root DIR --out PAIRS`), then name PAIRS"
+    if (templates or classes) and task != "classify":
+        where = "--templates" if templates else "--classes"
+        raise ConfigError(
+            f"nothing to do with --task {task}", where=where, mend="Add --task classify, or leave it out."
         )
-        mend += f" and --protocol {own.name}." if own else "."
-        raise ConfigError("joint evaluation takes a pairs table", where=benchmark, mend=mend)
-    if name is None and benchmark is not None and (own := protocol_of(benchmark, _TASK[task])):
-        return own
-    return protocol_named(name or _PROTOCOL[task])
-
-
-def describe(result: EvalResult) -> str:
-    """Figures with their intervals, and what has to stand beside them."""
-    of = f" of {result.expected:,}" if result.partial else ""
-    lines = [
-        f"{result.protocol}: {result.items:,}{of} items, {result.text_tokens} tokens "
-        f"({result.truncated_share:.1%} of the texts cut), model {result.model}"
-    ]
-    for way, figures in (("text to image", result.t2i), ("image to text", result.i2t)):
-        ends = result.ci95.get("t2i" if way.startswith("text") else "i2t", {})
-        cells = [f"{name} {value:.1f} [{ends[name][0]:.1f}, {ends[name][1]:.1f}]" for name, value in figures.items()]
-        lines += [f"  {way}: " + "  ".join(cells)] * bool(cells)
-    return "\n".join(lines)
+    own = {"language": language, "templates": templates_named(templates or "plain")}
+    options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
+    names = [model] if against is None else [model, against]
+    encoders = [DualEncoder.load(name, device=device, text_tokens=tokens or asked.text_tokens) for name in names]
+    opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
+    if isinstance(opened, Source):
+        tell_problems(opened)
+    results = []
+    for encoder in encoders:
+        results.append(kind.measure(encoder, opened, **options))
+        print(describe(results[-1]))
+    if table := published_table(results[0], backbone_of(encoders[0])):
+        print(table)
+    record = results[0].to_json() | {"published": [row.to_json() for row in published(asked.name)]}
+    if against is not None:
+        changes = retention(results[1], results[0], seed=seed)
+        print(describe_changes(changes))
+        record |= {"against": results[1].to_json(), "paired": changes}
+    write_result(json, record)

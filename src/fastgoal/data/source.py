@@ -51,6 +51,19 @@ class Problems:
     def __len__(self) -> int:
         return sum(self.counts.values())
 
+    def __add__(self, other: "Problems") -> "Problems":
+        return Problems(counts=Counter(self.counts) + Counter(other.counts), first=(self.first + other.first)[:NAMED])
+
+
+def tally(errors: Iterable[DataError]) -> Problems:
+    """Errors by kind, the first few kept."""
+    counts: Counter[str] = Counter()
+    first: list[DataError] = []
+    for error in errors:
+        counts[error.what if error.what in counts or len(counts) < KINDS else "other problems"] += 1
+        first += [error] * (len(first) < NAMED)
+    return Problems(counts=counts, first=tuple(first))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -109,13 +122,7 @@ class Source:
     @cached_property
     def problems(self) -> Problems:
         """What is left out."""
-        counts: Counter[str] = Counter()
-        first: list[DataError] = []
-        for entry in self.checked():
-            if isinstance(entry, DataError):
-                counts[entry.what if entry.what in counts or len(counts) < KINDS else "other problems"] += 1
-                first += [entry] * (len(first) < NAMED)
-        return Problems(counts=counts, first=tuple(first))
+        return tally(entry for entry in self.checked() if isinstance(entry, DataError))
 
     @cached_property
     def _survey(self) -> "_Survey":

@@ -20,7 +20,7 @@ from fastgoal.errors import ConfigError, DataError
 from fastgoal.geometry import ImageFit
 from fastgoal.models.dual_encoder import DualEncoder
 
-Task = Literal["retrieval", "joint", "localisation"]
+Task = Literal["retrieval", "joint", "localisation", "classification", "robustness"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,12 @@ class Protocol:
     data: the benchmark, under its full name (`docci/test`), that the protocol belongs to.
     partial: take fewer items or captions than belong to the name; the result says so.
     text_tokens, image_fit: what the model must have; None takes the model's own.
-    ks: cut-offs of the metric: R@k in retrieval, mAP@k in joint, top-k in localisation.
+    ks: cut-offs of the metric: R@k in retrieval and robustness, mAP@k in joint, top-k in localisation and
+        classification.
     ties: `pessimistic` ranks every equal score of a wrong item ahead of the right one.
-    reading: how localisation reads a sentence: `alone` embeds it by itself; `in-caption` pools its tokens within the
-        whole caption, as TSL does in training, and a sentence beyond the text limit is a miss.
+    reading: how a text is read: `alone` embeds it by itself. In localisation `in-caption` pools a sentence's tokens
+        within the whole caption, as TSL does in training, and a sentence beyond the text limit is a miss. In retrieval
+        `sentences` takes the mean of the embeddings of a caption's sentences.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Protocol:
     image_fit: ImageFit | None = None
     ks: tuple[int, ...]
     ties: Literal["pessimistic"] = "pessimistic"
-    reading: Literal["alone", "in-caption"] = "alone"
+    reading: Literal["alone", "in-caption", "sentences"] = "alone"
 
     def __post_init__(self) -> None:
         if not self.ks or min(self.ks) < 1:
@@ -114,9 +116,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
     for protocol in (
         _LONG,
         _SHORT,
+        Protocol(name="sentence-average", task="retrieval", ks=(1, 5, 25, 50), reading="sentences"),
         _JOINT,
         Protocol(name="localisation", task="localisation", ks=(1, 5, 10, 15)),
         Protocol(name="localisation-in-caption", task="localisation", ks=(1, 5, 10, 15), reading="in-caption"),
+        Protocol(name="classification", task="classification", ks=(1, 5)),
+        Protocol(name="robustness", task="robustness", ks=(1, 5, 25, 50)),
         _pinned(_LONG, "docci-test", "docci/test", 5100),
         _pinned(_LONG, "dci-test", "dci/test", 1999),
         _pinned(_LONG, "long-dci", "long-dci/test", 7602),
