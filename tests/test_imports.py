@@ -29,6 +29,7 @@ FLOW = (
     "card",
     "report",
     "stages",
+    "recipes",
     "run",
     "demo",
     "cli",
