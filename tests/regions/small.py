@@ -20,8 +20,8 @@ SIDE = 64
 """Of SAM's square; its masks are 32 x 32 here."""
 
 
-def save_small_sam(folder: Path, seed: int = 0) -> Path:
-    """A SAM of two layers, 16 wide. Its weights are spread, so that masks and predicted IoUs differ between points."""
+def save_small_sam(folder: Path, seed: int = 16) -> Path:
+    """A SAM of two layers, 16 wide. Its weights are spread, so that with this seed its masks differ between points."""
     sides = {"image_size": SIDE, "patch_size": 8}
     vision = {
         **sides, "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -37,6 +37,8 @@ def save_small_sam(folder: Path, seed: int = 0) -> Path:
     with torch.no_grad():
         for parameter in sam.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.35)
+        for layer in (sam.mask_decoder.upscale_conv1, sam.mask_decoder.upscale_conv2):
+            layer.weight.copy_(layer.weight.mean((2, 3), keepdim=True))  # masks of whole patches, not of single pixels
     square, coarse = {"height": SIDE, "width": SIDE}, {"height": SIDE // 2, "width": SIDE // 2}
     processor = SamImageProcessorPil(
         size={"longest_edge": SIDE}, pad_size=square, mask_size={"longest_edge": SIDE // 2}, mask_pad_size=coarse

@@ -65,21 +65,26 @@ def load(model: str | Path, kind: Kind, model_class: Any) -> tuple[Any, Any]:
     return processor, weights
 
 
-def load_tokenizer(model: str | Path, kind: Kind) -> Any:
-    """The tokenizer of a model that is prompted with words.
+def load_tokenizer(model: str | Path, kind: Kind, words: int) -> Any:
+    """The tokenizer of a model that is prompted, with as many tokens as the model has embeddings.
 
     Raises:
-        ModelError: it cannot be loaded.
+        ModelError: it cannot be loaded, or is another model's (without its files transformers makes an empty one).
     """
     try:
-        return AutoTokenizer.from_pretrained(str(model), local_files_only=Path(model).is_dir())
+        tokenizer = AutoTokenizer.from_pretrained(str(model), local_files_only=Path(model).is_dir())
     except Exception as error:  # as above
         raise _unloadable(error, model, kind) from error
+    if len(tokenizer) != words:
+        what = f"its tokenizer has {len(tokenizer)} tokens, but the model {words}"
+        raise ModelError(what, where=model, mend="Copy the tokenizer files of the same model into the folder.")
+    return tokenizer
 
 
 def _unloadable(error: Exception, model: str | Path, kind: Kind) -> ModelError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-    mend = f"{_name_one(kind)} with {kind.files}; a hub id needs the network once."
+    network = "" if Path(model).is_dir() else "; a hub id needs the network once"
+    mend = f"{_name_one(kind)} with {kind.files}{network}."
     return ModelError(f"{kind.name} cannot be loaded ({reason})", where=model, mend=mend)
 
 

@@ -53,13 +53,13 @@ def shares(mask_NHW: torch.Tensor, frame: Frame, stride: float) -> torch.Tensor:
         (inner - stride * torch.arange(count, device=mask_NHW.device)).clamp(max=stride) / inner
         for inner, count in zip((frame.inner_height, frame.inner_width), mask_NHW.shape[1:], strict=True)
     )
-    return mask_NHW.to(rows_H.dtype) @ columns_W @ rows_H
+    return (mask_NHW.to(rows_H.dtype) @ columns_W @ rows_H).clamp(max=1)  # rounding must not exceed a limit of 1
 
 
 def boxes(mask_NHW: torch.Tensor, frame: Frame, stride: float) -> torch.Tensor:
-    """The bounding box of each mask in pixels of the original image, N x 4; all 0 for an empty mask."""
+    """The bounding box of each mask in pixels of the original image, N x 4 on the CPU; all 0 for an empty mask."""
     (x1_N, x2_N), (y1_N, y2_N) = _extent(mask_NHW.any(1)), _extent(mask_NHW.any(2))
-    coarse_N4 = torch.stack([x1_N, y1_N, x2_N, y2_N], dim=1).to(torch.float64) * stride
+    coarse_N4 = torch.stack([x1_N, y1_N, x2_N, y2_N], dim=1).cpu().double() * stride
     inner_4 = coarse_N4.new_tensor([frame.inner_width, frame.inner_height] * 2)
     outer_4 = coarse_N4.new_tensor([frame.width, frame.height] * 2)
     return torch.minimum(coarse_N4, inner_4) * (outer_4 / inner_4)

@@ -71,7 +71,7 @@ class OpenVocabularyRegions:
         self.score_threshold, self.max_phrases, self.phrase_list = score_threshold, max_phrases, phrases.LIST
         self.name, self.batch, self.device = str(model), batch, torch.device(device)
         self.processor, self.model = load(model, KIND, AutoModelForZeroShotObjectDetection)
-        self.tokenizer = load_tokenizer(model, KIND)
+        self.tokenizer = load_tokenizer(model, KIND, self.model.config.text_config.vocab_size)
         self.model.to(self.device).eval()
 
     def propose(self, images: Sequence[Image.Image]) -> list[list[Region]]:

@@ -37,7 +37,7 @@ LIST = hashlib.sha256(" ".join(sorted(_FUNCTION_WORDS)).encode()).hexdigest()[:1
 def candidate_phrases(caption: str, most: int) -> list[str]:
     """Runs of content words in the order of the caption, lower case, each once, at most `most`.
 
-    A run needs a letter and more than one character: numbers and single letters are nothing to look for.
+    A run needs a word that begins with two letters: numbers, units and initials are nothing to look for.
     """
     runs: list[list[str]] = []
     end, open_run = 0, False
@@ -52,5 +52,5 @@ def candidate_phrases(caption: str, most: int) -> list[str]:
             runs.append([word])
             open_run = True
     phrases = (" ".join(run[-_LONGEST:]) for run in runs)
-    named = (phrase for phrase in phrases if len(phrase) > 1 and any(letter.isalpha() for letter in phrase))
+    named = (phrase for phrase in phrases if any(len(w) > 1 and w[:2].isalpha() for w in re.split(r"[\s-]", phrase)))
     return list(dict.fromkeys(named))[:most]

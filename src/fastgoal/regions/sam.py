@@ -126,7 +126,7 @@ class SamRegions:
         kept = (share_N >= self.mask_limits.min_area) & (share_N <= self.mask_limits.max_area) & (share_N > 0)
         mask_NHW, iou_N = mask_NHW[kept], iou_N[kept]
         counts["mask area"] += len(iou_N)
-        return masks.boxes(mask_NHW, frame, stride).cpu().numpy(), iou_N.cpu().numpy()
+        return masks.boxes(mask_NHW, frame, stride).numpy(), iou_N.cpu().numpy()
 
 
 def _expect_same_side(processor: Any, model: Any, where: str | Path) -> None:
