@@ -32,8 +32,15 @@ def test_open_vocabulary_regions_carry_their_phrases(tmp_path, small_clip_folder
 
 
 def test_samples_without_a_pair_are_told_apart_from_skipped_ones():
-    report = MatchReport(samples=9, paired=4, skipped={"not an image": 1}, unpaired={"whole image won": 3, "no region": 1},
-                         regions_per_image=2, images_per_second=1, seconds=9)  # fmt: skip
+    report = MatchReport(
+        samples=9,
+        paired=4,
+        skipped={"not an image": 1},
+        unpaired={"whole image won": 3, "no region": 1},
+        regions_per_image=2,
+        images_per_second=1,
+        seconds=9,
+    )
     lines = describe(report).splitlines()
     assert lines[0].startswith("4 of 9 samples have a local pair")
     assert lines[1:] == ["without a pair 3: whole image won", "without a pair 1: no region", "skipped 1: not an image"]
