@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from tests.regions.small import save_small_sam
 
 from fastgoal.data.scenes import ScenesConfig, draw_samples
 from fastgoal.data.source import open_source
 from fastgoal.data.splits import same_pictures, split_by_image
 from fastgoal.errors import DataError
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsTable
 from fastgoal.run import RunSettings, run
 
 SETTINGS = RunSettings(model="tiny", methods=("goal",), epochs=1, batch_size=8, regions="fixed")
@@ -46,6 +49,19 @@ def test_a_folder_of_images_and_texts_becomes_a_model_and_a_report(photos, tmp_p
     assert (tmp_path / "out" / "runs" / "goal-1337" / "model" / "model.safetensors").exists()
     assert "fastgoal run photos" in files.page.read_text(encoding="utf-8")
     assert "localisation" not in found.results["goal"]  # no true boxes, so nothing is claimed about them
+
+
+def test_another_model_can_match_and_lism_brings_its_rule(photos, tmp_path, small_clip_folder):
+    sam = save_small_sam(tmp_path / "sam")
+    settings = replace(SETTINGS, matcher=str(small_clip_folder), regions="lism", sam=str(sam), limit=24, text_tokens=77)
+    found, _ = run(photos, tmp_path / "out", settings, progress=False)
+    matcher, tiny = (DualEncoder.load(name).fingerprint for name in (str(small_clip_folder), "tiny"))
+    origins = [PairsTable.open(tmp_path / "out" / "pairs" / name).manifest.origin for name in ("train", "val", "test")]
+    assert {origin.matcher for origin in origins} == {matcher} != {tiny}
+    assert {origin.settings["rule"] for origin in origins} == {"lism"}
+    assert found.match["matcher"] == matcher
+    assert found.match["samples"] == found.match["paired"] + sum(found.match["unpaired"].values())
+    assert found.results["goal"]["joint"][0]["pairs"]["matcher"] == matcher
 
 
 def test_an_empty_split_is_refused_before_any_work(photos, tmp_path):

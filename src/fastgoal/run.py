@@ -23,7 +23,8 @@ from fastgoal.training.presets import doubts as doubts_about
 class RunSettings:
     """What to do with the data.
 
-    model: base model. methods: what to train; `global` is plain fine-tuning and the baseline of the report.
+    model: base model. regions, detector, sam, matcher: see `Experiment`.
+    methods: what to train; `global` is plain fine-tuning and the baseline of the report.
     epochs, batch_size, learning_rate, warmup_steps: None derives them from the size of the data and of the model (see
         `training.presets`); the report says why.
     shares: of the images, for training, validation and test.
@@ -34,6 +35,8 @@ class RunSettings:
     methods: tuple[str, ...] = ("global", "goal")
     regions: str = "flism"
     detector: str | None = None
+    sam: str | None = None
+    matcher: str | None = None
     language: str = "en"
     epochs: int | None = None
     batch_size: int | None = None
@@ -101,6 +104,8 @@ def _experiment(settings: RunSettings, parts: Mapping[str, Source], chosen: Pres
         seeds=(settings.seed,),
         regions=settings.regions,
         detector=settings.detector,
+        sam=settings.sam,
+        matcher=settings.matcher,
         language=settings.language,
         text_tokens=settings.text_tokens,
         device=settings.device,

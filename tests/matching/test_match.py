@@ -1,5 +1,6 @@
 """Matching: the choice of pairs, its judgement on a case worked out by hand, and the run against one pair at a time."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.regions.small import save_small_owl, save_small_sam
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -18,14 +20,16 @@ from fastgoal.data.source import Source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
 from fastgoal.geometry import Box
-from fastgoal.matching import MatchSettings, fingerprint, match, select_pairs, summarise
+from fastgoal.matching import MatchSettings, fingerprint, match, precision, select_pairs, summarise
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import LocalPair, PairsRow, PairsTable
 from fastgoal.regions.combine import Combined
 from fastgoal.regions.fixed import FixedRegions
 from fastgoal.regions.given import GivenRegions
+from fastgoal.regions.open_vocabulary import OpenVocabularyRegions
 from fastgoal.regions.proposals import ProposalRegions
-from fastgoal.regions.region import Region
+from fastgoal.regions.region import Region, propose_for
+from fastgoal.regions.sam import SamRegions
 
 QUIET = MatchSettings(batch=7, images=2, shard_rows=3)
 
@@ -74,6 +78,11 @@ CAPTIONS = (
 @pytest.fixture(scope="module")
 def encoder(small_clip_folder: Path) -> DualEncoder:
     return DualEncoder.load(str(small_clip_folder))
+
+
+@pytest.fixture(scope="module")
+def small_sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_small_sam(tmp_path_factory.mktemp("sam") / "sam")
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +168,7 @@ def test_the_report_agrees_with_a_case_worked_out_by_hand() -> None:
         "paired": 6,
         "skipped": {"not an image": 1},
         "skipped_samples": ({"id": "broken", "where": "broken.png", "reason": "not an image"},),
+        "unpaired": {"no region": 1},
         "regions_per_image": 24 / 7,
         "images_per_second": 2.0,
         "seconds": 2.0,
@@ -183,6 +193,25 @@ def test_chance_is_what_random_choices_come_to() -> None:
     ]
     assert 0 < np.mean(drawn) < 1
     assert summarise([row], truth).chance == pytest.approx(np.mean(drawn))
+
+
+def test_precision_of_the_first_pairs_agrees_with_a_case_worked_out_by_hand() -> None:
+    def pairs(*chosen: tuple[int, int]) -> tuple[LocalPair, ...]:
+        return tuple(LocalPair(sentence=s, region=r, similarity=0.5) for s, r in chosen)
+
+    rows = [
+        replace(judged_row("a", (0, 0), REGIONS), pairs=pairs((0, 0), (1, 1), (2, 1))),  # right, right, wrong
+        replace(judged_row("b", (0, 0), REGIONS), pairs=pairs((0, 2), (1, 1))),  # wrong, right: it has but two
+        replace(judged_row("c", (0, 0), REGIONS), pairs=()),
+        judged_row("untold", (0, 0), REGIONS),
+    ]
+    truth = dict.fromkeys("abc", (BALL, BOX, LAMP))
+    assert precision(rows, truth, 1) == (1 / 2, 0.0)
+    assert precision(rows, truth, 2) == (3 / 4, 2 / 4)
+    assert precision(rows, truth, 3) == precision(rows, truth, 99) == (3 / 5, 2 / 5)
+    assert precision(rows, truth)[0] == summarise(rows, truth).pair_precision  # type: ignore[index]
+    assert precision(rows, {}) is None
+    assert precision(rows, {"c": (BALL,)}) is None
 
 
 def test_without_truth_the_report_leaves_out_what_it_cannot_know() -> None:
@@ -265,13 +294,14 @@ def test_a_table_of_other_making_is_refused_and_overwritten_on_demand(
         match(source, encoder, Quarters(), tmp_path / "pairs", replace(QUIET, rule="lism"), progress=False)
     report = match(source, encoder, Nothing(), tmp_path / "pairs", replace(QUIET, overwrite=True), progress=False)
     assert (report.samples, report.paired, report.regions_per_image) == (11, 0, 0.0)
+    assert report.unpaired == {"no region": 9, "no sentence": 1}
 
 
 def test_the_whole_image_as_a_candidate_takes_pairs_away(tmp_path: Path, encoder: DualEncoder, source: Source) -> None:
     plain, lism = tmp_path / "plain", tmp_path / "lism"
-    match(source, encoder, FirstQuarter(), plain, QUIET, progress=False)
-    match(source, encoder, FirstQuarter(), lism, replace(QUIET, rule="lism"), progress=False)
-    changed = 0
+    plainly = match(source, encoder, FirstQuarter(), plain, QUIET, progress=False)
+    report = match(source, encoder, FirstQuarter(), lism, replace(QUIET, rule="lism"), progress=False)
+    changed, whole_won = 0, 0
     for row, other in zip(PairsTable.open(plain), PairsTable.open(lism), strict=True):
         if row.skip or not row.sentences:
             continue
@@ -281,7 +311,12 @@ def test_the_whole_image_as_a_candidate_takes_pairs_away(tmp_path: Path, encoder
         expected = kept if best_region > best_whole else []
         assert [(p.sentence, p.region) for p in other.pairs] == [(p.sentence, p.region) for p in expected]
         changed += len(expected) != len(row.pairs)
+        whole_won += not expected
     assert changed > 0
+    assert report.unpaired == {"whole image won": whole_won, "no sentence": 1}
+    assert report.paired + whole_won + 2 == report.samples  # and one image cannot be read
+    assert not plainly.skipped.keys() - report.skipped.keys()
+    assert plainly.unpaired == {"no sentence": 1}
 
 
 def _similarity_to_whole(encoder: DualEncoder, source: Source, row: PairsRow) -> list[float]:
@@ -318,6 +353,61 @@ def test_given_boxes_are_candidates_and_captions_may_differ_in_them(
     rows = list(PairsTable.open(tmp_path / "pairs"))
     assert [[region.box for region in row.regions] for row in rows] == [boxes[:2], boxes[2:], []]
     assert (report.paired, report.proposal_recall) == (2, 1.0)
+
+
+def test_what_found_nothing_is_counted_and_is_no_error(
+    tmp_path: Path, encoder: DualEncoder, source: Source, small_sam: Path
+) -> None:
+    sam, settings = SamRegions(small_sam, points=2, iou_threshold=99), replace(QUIET, rule="lism")
+    report = match(source, encoder, sam, tmp_path / "pairs", settings, progress=False)
+    assert (report.paired, report.unpaired) == (0, {"no region": 9, "no sentence": 1})
+    # Ten looks at seven readable images: what two shards share is looked at twice.
+    assert report.stages == {"masks": 120, "predicted IoU": 0, "stability": 0, "mask area": 0, "regions": 0}
+    again = match(source, encoder, sam, tmp_path / "again", settings, progress=False)
+    assert again.stages == report.stages  # of that run alone
+    assert match(source, encoder, Quarters(), tmp_path / "others", QUIET, progress=False).stages is None
+
+
+def test_captions_of_one_image_do_not_share_regions_found_by_their_words(
+    tmp_path: Path, encoder: DualEncoder, source: Source
+) -> None:
+    class Lengths(Nothing):
+        fingerprint = "lengths"
+
+        def propose_for(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[list[Region]]:
+            asked.extend(sample.caption for sample in samples)
+            return [[Region(box=(0, 0, 1 + len(s.caption) % 7, 9), source="detector")] for s in samples]
+
+        def reads(self, sample: Sample) -> str:
+            return sample.caption
+
+    asked: list[str] = []
+    texts = [CAPTIONS[0], CAPTIONS[1], CAPTIONS[0]]
+    samples = tuple(Sample(id=str(i), image="2.png", caption=text) for i, text in enumerate(texts))
+    words = Source(name="words", root=source.root, entries=samples)
+    match(words, encoder, Lengths(), tmp_path / "pairs", QUIET, progress=False)
+    rows = list(PairsTable.open(tmp_path / "pairs"))
+    assert [row.regions[0].box[2] for row in rows] == [1 + len(text) % 7 for text in texts]
+    assert asked == texts[:2]
+
+
+def test_sam_and_open_vocabulary_have_fingerprints_of_settings_and_weights(tmp_path: Path, small_sam: Path) -> None:
+    def sam(folder: Path = small_sam, **settings: float | str) -> str:
+        return fingerprint(SamRegions(folder, **settings))  # type: ignore[arg-type]
+
+    plain, other = sam(), save_small_sam(tmp_path / "sam", seed=1)
+    used = SamRegions(small_sam, batch=3)
+    used.propose([Image.new("RGB", (40, 30))])
+    assert plain == fingerprint(used) == sam(shutil.copytree(small_sam, tmp_path / "copy"))
+    assert len({plain, sam(other), sam(points=8), sam(iou_threshold=0.5), sam(max_area=0.7), sam(max_box=0.9)}) == 6
+
+    owl = save_small_owl(tmp_path / "owl")
+    fast, used = OpenVocabularyRegions(owl), OpenVocabularyRegions(owl, batch=1)  # type: ignore[assignment]
+    propose_for(used, [Sample(id="a", image="a", caption="A red ball.")], [Image.new("RGB", (40, 30))])
+    assert fingerprint(fast) == fingerprint(used)
+    assert "0x" not in fingerprint(fast) + plain  # no addresses, which change from run to run
+    others = [OpenVocabularyRegions(owl, max_phrases=2), OpenVocabularyRegions(save_small_owl(tmp_path / "b", seed=2))]
+    assert len({fingerprint(one) for one in (fast, *others)}) == 3
 
 
 def test_the_fingerprint_of_a_proposer_is_its_settings_and_weights() -> None:

@@ -1,7 +1,11 @@
 """Several sources as one, and their names."""
 
+from dataclasses import replace
+from typing import ClassVar
+
 import pytest
 from PIL import Image
+from tests.regions.small import save_small_owl, save_small_sam
 
 from fastgoal.data.samples import GivenRegion, Sample
 from fastgoal.errors import ConfigError, ModelError
@@ -9,11 +13,14 @@ from fastgoal.regions import (
     Combined,
     FixedRegions,
     GivenRegions,
+    OpenVocabularyRegions,
     ProposalRegions,
     Region,
+    SamRegions,
     make_proposer,
     propose_for,
 )
+from fastgoal.regions.region import reads
 
 
 class Fake:
@@ -47,7 +54,58 @@ def test_names_of_the_command_line(tmp_path):
     assert isinstance(make_proposer("fixed"), FixedRegions)
     assert isinstance(make_proposer("proposals"), ProposalRegions)
     assert [type(p) for p in make_proposer("flism").proposers] == [ProposalRegions, FixedRegions]
-    with pytest.raises(ConfigError, match="flism, detector, proposals, fixed, given"):
+    with pytest.raises(ConfigError, match="flism, lism, detector, open-vocabulary, proposals, fixed, given"):
         make_proposer("yolo")
-    with pytest.raises(ModelError):
-        make_proposer("flism", detector=str(tmp_path))
+    for name, model in {"flism": "detector", "open-vocabulary": "detector", "lism": "sam"}.items():
+        with pytest.raises(ModelError, match=str(tmp_path)):
+            make_proposer(name, **{model: str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    ("name", "model"), [("flism", "sam"), ("given", "sam"), ("fixed", "detector"), ("lism", "detector")]
+)
+def test_a_model_that_the_regions_have_no_use_for_is_refused(name, model):
+    with pytest.raises(ConfigError, match=f"regions '{name}' have no use for a --{model}") as caught:
+        make_proposer(name, **{model: "some"})
+    assert caught.value.where == model
+
+
+def test_lism_and_open_vocabulary_are_their_models(tmp_path):
+    assert isinstance(make_proposer("lism", sam=str(save_small_sam(tmp_path / "sam"))), SamRegions)
+    owl = make_proposer("open-vocabulary", detector=str(save_small_owl(tmp_path / "owl")))
+    assert isinstance(owl, OpenVocabularyRegions)
+
+
+class Words:
+    """A region per caption, as wide as it has characters; counts what it proposes."""
+
+    stages: ClassVar = {"letters": 3}
+
+    def propose(self, images):
+        raise ConfigError("no words")
+
+    def propose_for(self, samples, images):
+        return [[Region(box=(0, 0, len(sample.caption), 1), source="detector")] for sample in samples]
+
+    def reads(self, sample):
+        return sample.caption
+
+
+def test_what_needs_samples_says_what_it_reads_of_them():
+    long, short = (Sample(id=text, image="a", caption=text) for text in ("red ball", "box"))
+    boxed = replace(long, regions=(GivenRegion(box=(5, 5, 9, 9)),))
+    assert reads(Words(), long) != reads(Words(), short)
+    assert reads(Words(), long) == reads(Words(), boxed)
+    assert reads(GivenRegions(), long) == reads(GivenRegions(), short) != reads(GivenRegions(), boxed)
+    assert reads(FixedRegions(), long) == reads(FixedRegions(), boxed)
+    both = Combined([Words(), FixedRegions(), Combined([GivenRegions()])])
+    assert len({reads(both, sample) for sample in (long, short, boxed, replace(boxed, id="x", image="y"))}) == 3
+    assert reads(Combined([FixedRegions(), Fake()]), long) == reads(Combined([FixedRegions(), Fake()]), boxed)
+    assert [regions[0].box[2] for regions in propose_for(both, [long, short], IMAGES)] == [8, 3]
+    with pytest.raises(ConfigError, match="no words"):
+        both.propose(IMAGES)
+
+
+def test_counts_pass_through_a_combination():
+    assert Combined([Words(), FixedRegions(), Combined([Words()])]).stages == {"letters": 6}
+    assert Combined([FixedRegions()]).stages == {}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.regions.small import save_small_owl, save_small_sam
 from transformers import (
     CLIPConfig,
     CLIPModel,
@@ -15,6 +16,8 @@ from transformers import (
     RTDetrConfig,
     RTDetrForObjectDetection,
     RTDetrResNetConfig,
+    RTDetrV2Config,
+    RTDetrV2ForObjectDetection,
     YolosConfig,
     YolosForObjectDetection,
 )
@@ -53,12 +56,16 @@ def tiny_detr():
     return DetrForObjectDetection(config), DetrImageProcessorPil(size=SMALL)
 
 
-def tiny_rt_detr():
+def tiny_rt_detr(config_class=RTDetrConfig, model_class=RTDetrForObjectDetection):
     backbone = RTDetrResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 16, 16], depths=[1, 1, 1, 1], layer_type="basic", out_indices=[2, 3, 4]
     )
-    config = RTDetrConfig(backbone_config=backbone, **RT_DETR)
-    return RTDetrForObjectDetection(config), RTDetrImageProcessorPil(size={"height": 64, "width": 64})
+    config = config_class(backbone_config=backbone, **RT_DETR)
+    return model_class(config), RTDetrImageProcessorPil(size={"height": 64, "width": 64})
+
+
+def tiny_rt_detr_v2():
+    return tiny_rt_detr(RTDetrV2Config, RTDetrV2ForObjectDetection)
 
 
 def tiny_d_fine():
@@ -72,7 +79,10 @@ def tiny_d_fine():
     )
 
 
-FAMILIES = {"yolos": tiny_yolos, "detr": tiny_detr, "rt-detr": tiny_rt_detr, "d-fine": tiny_d_fine}
+FAMILIES = {
+    "yolos": tiny_yolos, "detr": tiny_detr, "rt-detr": tiny_rt_detr, "rt-detr-v2": tiny_rt_detr_v2,
+    "d-fine": tiny_d_fine,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -155,14 +165,27 @@ def test_limits_hold(folder, detector):
 
 
 def test_what_is_no_detector_is_named(tmp_path):
-    with pytest.raises(ModelError, match="no object detector") as caught:
+    with pytest.raises(ModelError, match="an object detector cannot be loaded") as caught:
         DetectorRegions(tmp_path)
     assert caught.value.where == str(tmp_path)
     vision = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     CLIPModel(CLIPConfig(text_config=vision | {"vocab_size": 9}, vision_config=vision)).save_pretrained(tmp_path)
     YolosImageProcessorPil().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match="no object detector"):
+    with pytest.raises(ModelError, match="'clip' is not an object detector"):
         DetectorRegions(tmp_path)
+
+
+@pytest.mark.parametrize(("save", "said"), [
+    (save_small_sam, "'sam' is not an object detector.*a SAM goes with --regions lism --sam"),
+    (save_small_owl, "'owlv2' is not an object detector.*this one goes with --regions open-vocabulary --detector"),
+])  # fmt: skip
+def test_a_model_of_another_kind_is_named_with_where_it_belongs(tmp_path, save, said):
+    with pytest.raises(ModelError, match=said):
+        DetectorRegions(save(tmp_path / "model"))
+
+
+def test_a_detector_that_finds_nothing_gives_no_region(folder):
+    assert DetectorRegions(folder, score_threshold=1).propose(pictures()[:2]) == [[], []]
 
 
 def test_missing_weights_are_named(tmp_path):

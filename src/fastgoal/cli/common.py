@@ -20,6 +20,12 @@ SHOWN = 3
 """Problems that are named before the others are counted."""
 Json = Annotated[Path | None, Parameter(name="--json", help="Write the result to this file as JSON.")]
 Device = Annotated[str, Parameter(help="Where the models run: cpu, cuda, cuda:1, mps.")]
+Detector = Annotated[
+    str | None, Parameter(help="Object detector, or with --regions open-vocabulary an OWLv2: a local folder or hub id.")
+]
+Sam = Annotated[
+    str | None, Parameter(help="SAM for --regions lism: a local folder or hub id (default: facebook/sam-vit-huge).")
+]
 Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
 Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
 SettingsFile = Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")]

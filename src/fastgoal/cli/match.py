@@ -1,22 +1,22 @@
 """`fastgoal match`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
+from typing import Literal
 
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Detector,
     Device,
     Json,
     Limit,
     Root,
+    Sam,
     quiet_libraries,
     write_result,
 )
 from fastgoal.data.source import open_source
-from fastgoal.matching import MatchReport, MatchSettings, Rule
+from fastgoal.matching import MatchReport, MatchSettings, Rule, usual_rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.regions import make_proposer
@@ -27,10 +27,11 @@ def match(
     /,
     *,
     out: Path,
-    regions: Literal["flism", "detector", "proposals", "fixed", "given"] | None = None,
-    detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
+    regions: Literal["flism", "lism", "detector", "open-vocabulary", "proposals", "fixed", "given"] | None = None,
+    detector: Detector = None,
+    sam: Sam = None,
     matcher: str = "tiny",
-    rule: Rule = "flism",
+    rule: Rule | None = None,
     language: str = "en",
     batch: int | None = None,
     limit: Limit = None,
@@ -51,10 +52,11 @@ def match(
         data: images with a `.txt` each, `captions.jsonl` or `.csv`, Parquet, WebDataset tars, or a `datasets` folder.
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
-            five fixed boxes. Default: `flism`, or `given` with `--rule true`.
+            five fixed boxes; `lism` is SAM's masks of everything; `open-vocabulary` is an OWLv2 that looks for each
+            caption's own words. Default: `flism`, or `given` with `--rule true`.
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
-            pairs that came with the data.
+            pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.
         language: of the captions, for cutting sentences.
         batch: crops or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
         overwrite: drop a table that is already there.
@@ -62,8 +64,9 @@ def match(
     quiet_libraries()
     source = open_source(data, root=root, limit=limit, columns=columns.given)
     encoder = DualEncoder.load(matcher, device=device)
-    proposer = make_proposer(regions or ("given" if rule == "true" else "flism"), detector=detector, device=device)
-    settings = MatchSettings(rule=rule, language=language, batch=batch, overwrite=overwrite)
+    regions = regions or ("given" if rule == "true" else "flism")
+    proposer = make_proposer(regions, detector=detector, sam=sam, device=device)
+    settings = MatchSettings(rule=rule or usual_rule(regions), language=language, batch=batch, overwrite=overwrite)
     report = match_pairs(source, encoder, proposer, out, settings)
     print(describe(report))
     write_result(json, report.to_json())
@@ -75,10 +78,13 @@ def describe(report: MatchReport) -> str:
         f"{report.paired:,} of {report.samples:,} samples have a local pair; "
         f"{report.regions_per_image:.1f} regions per image, {report.images_per_second:.1f} images/s."
     ]
+    lines += [f"without a pair {count}: {reason}" for reason, count in report.unpaired.items()]
     lines += [f"skipped {count}: {reason}" for reason, count in report.skipped.items()]
     if report.pair_precision is not None:
         lines.append(
             f"pair precision {report.pair_precision:.1%} (chance {report.chance or 0:.1%}), "
             f"proposal recall {report.proposal_recall or 0:.1%}, sources {dict(report.sources or {})}"
         )
+    if report.stages:
+        lines.append("candidates left: " + ", ".join(f"{name} {count:,}" for name, count in report.stages.items()))
     return "\n".join(lines)

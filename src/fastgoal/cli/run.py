@@ -8,10 +8,12 @@ from cyclopts import Parameter
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Detector,
     Device,
     Json,
     Limit,
     Root,
+    Sam,
     quiet_libraries,
     typed,
     write_result,
@@ -29,7 +31,9 @@ def run(
     out: Path,
     methods: Annotated[list[str] | None, Parameter(help="What to train (default: global and goal).")] = None,
     regions: str = "flism",
-    detector: Annotated[str | None, Parameter(help="Object detector: a local folder or hub id.")] = None,
+    detector: Detector = None,
+    sam: Sam = None,
+    matcher: str | None = None,
     language: str = "en",
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -51,9 +55,10 @@ def run(
 
     Args:
         data: images with a `.txt` each, `captions.jsonl` or `.csv`, Parquet, WebDataset tars, or a `datasets` folder.
-        model: the model to start from; it also matches.
+        model: the model to start from; it also matches, unless there is a matcher.
         out: folder for everything.
         regions: where candidate regions come from (see `fastgoal match --help`).
+        matcher: another CLIP that compares sentences with regions: a local folder, a hub id or `tiny`.
         language: of the captions, for cutting sentences.
         epochs: passes over the training set. This and the next three are derived from the size of the data and of the
             model where they are not given, and the reason is printed.
@@ -69,6 +74,8 @@ def run(
         methods=tuple(methods or ("global", "goal")),
         regions=regions,
         detector=detector,
+        sam=sam,
+        matcher=matcher,
         language=language,
         epochs=epochs,
         batch_size=batch_size,

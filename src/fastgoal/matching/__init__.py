@@ -5,8 +5,18 @@
 `rules` chooses pairs, `judge` says how good they are, `match` does the work on images and files.
 """
 
-from fastgoal.matching.judge import MatchReport, summarise
+from fastgoal.matching.judge import MatchReport, precision, summarise
 from fastgoal.matching.match import MatchSettings, fingerprint, match
-from fastgoal.matching.rules import Rule, select_pairs
+from fastgoal.matching.rules import Rule, select_pairs, usual_rule
 
-__all__ = ["MatchReport", "MatchSettings", "Rule", "fingerprint", "match", "select_pairs", "summarise"]
+__all__ = [
+    "MatchReport",
+    "MatchSettings",
+    "Rule",
+    "fingerprint",
+    "match",
+    "precision",
+    "select_pairs",
+    "summarise",
+    "usual_rule",
+]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fastgoal.data.samples import GivenRegion
 from fastgoal.data.source import Problems
 from fastgoal.geometry import area, covered, iou_matrix
-from fastgoal.matching.rules import about
+from fastgoal.matching.rules import Rule, about
 from fastgoal.pairs import PairsRow
 
 COVERED = 0.8
@@ -29,10 +29,14 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class MatchReport:
-    """What matching found. Shares are in 0..1; the last five are None where the data gives no true boxes.
+    """What matching found. Shares are in 0..1; those from `pair_precision` to `sources` are None where
+    the data gives no true boxes.
 
     samples, paired: rows of the table, and those with a local pair. skipped: reason -> count, of rows whose image could
         not be read and of entries that could not become rows; skipped_samples names the first ones.
+    unpaired: reason -> count, of readable rows without a local pair. These are no errors: a caption without a sentence,
+        an image without a region, GOAL's rule that a winning whole image discards the sample.
+    stages: how many candidates were left after each filter of the source of regions, in this run, where it counts them.
     regions_per_image: mean over readable images. images_per_second, seconds: of this run, without what was already
         done.
     pair_precision: of the samples with a pair (and with truth), the share whose sentence has a true box of which the
@@ -46,6 +50,7 @@ class MatchReport:
     paired: int
     skipped: Mapping[str, int] = field(default_factory=dict)
     skipped_samples: tuple[Mapping[str, str], ...] = ()
+    unpaired: Mapping[str, int] = field(default_factory=dict)
     regions_per_image: float
     images_per_second: float
     seconds: float
@@ -54,6 +59,7 @@ class MatchReport:
     proposal_recall: float | None = None
     chance: float | None = None
     sources: Mapping[str, int] | None = None
+    stages: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The `match` result of the contract; without the truth's fields where there was no truth."""
@@ -65,6 +71,7 @@ def summarise(
     truth: Mapping[str, Sequence[GivenRegion]],
     problems: Problems | None = None,
     *,
+    rule: Rule = "flism",
     images: int = 0,
     seconds: float = 0.0,
 ) -> MatchReport:
@@ -73,6 +80,7 @@ def summarise(
     Args:
         truth: the given regions of a sample, by its id; a sample without any is counted but not judged.
         problems: entries of the data that could not become samples; they count as skipped too.
+        rule: by which the pairs were chosen, for the reasons why a row has none.
         images, seconds: images read in this run, and how long it took.
     """
     rows = list(rows)
@@ -86,6 +94,7 @@ def summarise(
         paired=sum(bool(row.pairs) for row in rows),
         skipped=dict(Counter(str(row.skip) for row in skipped) + Counter(left_out.counts)),
         skipped_samples=tuple(named),
+        unpaired=dict(Counter(_why_none(row, rule) for row in rows if row.skip is None and not row.pairs)),
         regions_per_image=sum(len(row.regions) for row in rows) / readable,
         images_per_second=images / seconds if seconds else 0.0,
         seconds=seconds,
@@ -93,27 +102,77 @@ def summarise(
     )
 
 
+def _why_none(row: PairsRow, rule: Rule) -> str:
+    if not row.sentences:
+        return "no sentence"
+    if not row.regions:
+        return "no region"
+    return "whole image won" if rule == "lism" else "no sentence is known to speak of a region"
+
+
+def precision(
+    rows: Iterable[PairsRow], truth: Mapping[str, Sequence[GivenRegion]], top: int = 1
+) -> tuple[float, float] | None:
+    """How many of the first `top` pairs of every judged sample are right: `pair_precision` for 1, and beyond.
+
+    Args:
+        truth: the given regions of a sample, by its id.
+        top: pairs per sample, best first; a sample with fewer counts with those it has.
+
+    Returns: the share over all these pairs that is right, and the same with IoU >= 0.5; None where nothing is judged.
+    """
+    judged = [_Judged.of(row, truth[row.id]) for row in rows if truth.get(row.id) and row.skip is None]
+    return _precision([one for one in judged if one.counts], top)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """A row beside its truth. right_SR, close_SR: the sentence has a true box for which the region is right (or has IoU
+    >= 0.5). found_T: some region has IoU >= 0.5 with the true box. counts: its pairs are judged."""
+
+    row: PairsRow
+    right_SR: Bools
+    close_SR: Bools
+    found_T: Bools
+    counts: bool
+
+    @classmethod
+    def of(cls, row: PairsRow, given: Sequence[GivenRegion]) -> "_Judged":
+        iou_RT = iou_matrix([r.box for r in row.regions], [t.box for t in given])
+        close_RT: Bools = iou_RT >= 0.5
+        about_ST = about(row.sentences, given)
+        return cls(
+            row=row,
+            right_SR=about_ST @ _right(row, given).reshape(close_RT.shape).T,
+            close_SR=about_ST @ close_RT.T,
+            found_T=iou_RT.max(axis=0, initial=0) >= 0.5,
+            counts=bool(row.pairs) and any(t.span for t in given),
+        )
+
+
+def _precision(judged: Sequence[_Judged], top: int) -> tuple[float, float] | None:
+    first = [(one, (pair.sentence, pair.region)) for one in judged for pair in one.row.pairs[:top]]
+    if not first:
+        return None
+    right, close = ([one.right_SR[p] for one, p in first], [one.close_SR[p] for one, p in first])
+    return float(np.mean(right)), float(np.mean(close))
+
+
 def _judge(known: Sequence[tuple[PairsRow, Sequence[GivenRegion]]]) -> dict[str, Any]:
     """The report's fields that need truth. A pair is judged where some sentence of its sample has a true box."""
     if not known:
         return {}
-    iou_RT = [iou_matrix([r.box for r in row.regions], [t.box for t in given]) for row, given in known]
-    found = [row_RT.max(axis=0, initial=0) >= 0.5 for row_RT in iou_RT]
-    judged = [
-        (row, about(row.sentences, given), _right(row, given), row_RT >= 0.5)
-        for (row, given), row_RT in zip(known, iou_RT, strict=True)
-        if row.pairs and any(t.span for t in given)
-    ]
-    recall = {"proposal_recall": float(np.concatenate(found).mean())}
-    if not judged:
+    every = [_Judged.of(row, given) for row, given in known]
+    judged = [one for one in every if one.counts]
+    recall = {"proposal_recall": float(np.concatenate([one.found_T for one in every]).mean())}
+    best = _precision(judged, 1)
+    if best is None:
         return recall
-    hits = [(about_ST @ right_RT.T, about_ST @ close_RT.T) for _, about_ST, right_RT, close_RT in judged]
-    best = [(row.pairs[0].sentence, row.pairs[0].region) for row, *_ in judged]
     return recall | {
-        "pair_precision": float(np.mean([right_SR[pair] for (right_SR, _), pair in zip(hits, best, strict=True)])),
-        "pair_iou50": float(np.mean([close_SR[pair] for (_, close_SR), pair in zip(hits, best, strict=True)])),
-        "chance": float(np.mean([right_SR.mean() for right_SR, _ in hits])),
-        "sources": dict(Counter(row.regions[row.pairs[0].region].source for row, *_ in judged)),
+        "pair_precision": best[0],
+        "pair_iou50": best[1],
+        "chance": float(np.mean([one.right_SR.mean() for one in judged])),
+        "sources": dict(Counter(one.row.regions[one.row.pairs[0].region].source for one in judged)),
     }
 
 

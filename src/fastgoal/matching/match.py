@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, is_dataclass, replace
 from itertools import islice
@@ -36,8 +36,7 @@ from fastgoal.matching.rules import Rule, known_pairs, select_pairs, true_pairs,
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import Origin, PairsRow, PairsTable, PairsWriter
 from fastgoal.progress import Progress
-from fastgoal.regions.combine import propose_for
-from fastgoal.regions.region import Proposer, Region
+from fastgoal.regions.region import Proposer, Region, Staged, propose_for, reads
 
 Floats = npt.NDArray[np.float32]
 View = npt.NDArray[np.uint8]
@@ -102,7 +101,7 @@ def match(
         detector=fingerprint(proposer),
         settings={"rule": settings.rule, "language": settings.language},
     )
-    begin, rows = time.perf_counter(), settings.shard_rows
+    begin, rows, stages = time.perf_counter(), settings.shard_rows, _stages(proposer)
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
         rest, images = islice(source, writer.done, None), 0  # finished shards hold the first samples, in order
         with Progress(len(source), "match", "sample", done=writer.done, show=progress) as bar:
@@ -112,7 +111,10 @@ def match(
                 images += len({sample.image for sample in samples})
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
-    report = summarise(PairsTable.open(out), truth, source.problems, images=images, seconds=seconds)
+    report = replace(
+        summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
+        stages={name: count - stages.get(name, 0) for name, count in _stages(proposer).items()} or None,
+    )
     if report.samples == sum(report.skipped.values()) - len(source.problems):
         first = f"{report.skipped_samples[0]['where']}: {report.skipped_samples[0]['reason']}"
         what = f"0 of {report.samples} samples can be used (first: {first})"
@@ -120,7 +122,12 @@ def match(
     return report
 
 
-_IRRELEVANT = frozenset({"name", "device", "batch"})  # of a proposer: where it came from and how fast it runs
+def _stages(proposer: Proposer) -> Mapping[str, int]:
+    return proposer.stages if isinstance(proposer, Staged) else {}
+
+
+_IRRELEVANT = frozenset({"name", "device", "batch", "tally"})
+"""Of a proposer: where it came from, where and how fast it runs, and what it has counted."""
 
 
 def fingerprint(thing: object) -> str:
@@ -134,6 +141,9 @@ def fingerprint(thing: object) -> str:
         return f"{type(thing).__name__}({digest.hexdigest()[:16]})"
     if isinstance(thing, list | tuple):
         return f"[{', '.join(map(fingerprint, thing))}]"
+    if hasattr(thing, "get_vocab"):  # a tokenizer
+        digest = hashlib.sha256(json.dumps(thing.get_vocab(), sort_keys=True).encode())
+        return f"{type(thing).__name__}({digest.hexdigest()[:16]})"
     if hasattr(thing, "to_dict"):  # an image processor of transformers
         return f"{type(thing).__name__}({json.dumps(thing.to_dict(), sort_keys=True, default=str)})"
     if is_dataclass(thing) or not hasattr(thing, "__dict__"):
@@ -150,42 +160,37 @@ def match_samples(
     settings: MatchSettings,
     bar: Progress | None = None,
 ) -> list[PairsRow]:
-    """The rows of some samples, in their order: each image is decoded once, however many captions it has."""
-    count = Counter(map(_picture, samples))
-    first = {_picture(sample): sample for sample in reversed(samples)}
+    """The rows of some samples, in their order: an image is decoded once for all captions that share its candidates."""
+    pictures = [(sample.image, reads(proposer, sample)) for sample in samples]  # equal ones share their candidates
+    count, first = Counter(pictures), dict(reversed(list(zip(pictures, samples, strict=True))))
     looks: list[_Look] = []
 
     def views() -> Iterator[View]:
-        for look in _look_ahead([first[picture] for picture in count], images, encoder.fit, proposer, settings):
+        ahead = _look_ahead([first[picture] for picture in count], images, encoder.fit, proposer, settings)
+        for look, sharing in zip(ahead, count.values(), strict=True):
             looks.append(replace(look, views=()))  # the regions stay, the pixels go
             yield from look.views
             if bar is not None:
-                bar.update(count[_picture(look.sample)])
+                bar.update(sharing)
 
     batch = settings.batch or (32 if encoder.device.type == "cpu" else 256)
     crops_ND = embed_images(encoder, views(), batch=batch)
     per_look = _cut(crops_ND, [look.candidates for look in looks])
-    seen = {_picture(look.sample): (look, crops_CD) for look, crops_CD in zip(looks, per_look, strict=True)}
+    seen = dict(zip(count, zip(looks, per_look, strict=True), strict=True))
     spans = [split_sentences(sample.caption, settings.language) for sample in samples]
     texts = [s.caption[start:end] for s, own in zip(samples, spans, strict=True) for start, end in own]
     texts_ND, _ = embed_texts(encoder, texts, batch=batch)
     per_sample = _cut(texts_ND, [len(own) for own in spans])
     return [
-        _row(sample, own, *seen[_picture(sample)], texts_SD, settings.rule)
-        for sample, own, texts_SD in zip(samples, spans, per_sample, strict=True)
+        _row(sample, own, *seen[picture], texts_SD, settings.rule)
+        for sample, picture, own, texts_SD in zip(samples, pictures, spans, per_sample, strict=True)
     ]
-
-
-def _picture(sample: Sample) -> tuple[object, ...]:
-    """Samples that agree in this share their candidates: one image, with the same boxes where the boxes were given."""
-    return sample.image, *((region.box, region.label) for region in sample.regions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
     """One image as the matcher sees it. `candidates` counts the views: the regions, then the whole image if asked."""
 
-    sample: Sample
     width: int = 0
     height: int = 0
     regions: tuple[Region, ...] = ()
@@ -221,17 +226,13 @@ def _look(samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer
     opened = [_open(images, sample.image) for sample in samples]
     readable = [(s, pixels) for s, pixels in zip(samples, opened, strict=True) if not isinstance(pixels, str)]
     proposed = propose_for(proposer, [s for s, _ in readable], [pixels for _, pixels in readable]) if readable else []
-    cropped = (_crop(*item, regions, fit, whole) for item, regions in zip(readable, proposed, strict=True))
-    return [
-        _Look(sample=sample, skip=pixels) if isinstance(pixels, str) else next(cropped)
-        for sample, pixels in zip(samples, opened, strict=True)
-    ]
+    cropped = (_crop(pixels, found, fit, whole) for (_, pixels), found in zip(readable, proposed, strict=True))
+    return [_Look(skip=pixels) if isinstance(pixels, str) else next(cropped) for pixels in opened]
 
 
-def _crop(sample: Sample, pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, whole: bool) -> _Look:
+def _crop(pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, whole: bool) -> _Look:
     boxes = [region.box for region in regions] + [None] * whole
     return _Look(
-        sample=sample,
         width=pixels.width,
         height=pixels.height,
         regions=tuple(regions),

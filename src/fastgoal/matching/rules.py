@@ -25,6 +25,11 @@ Bools = npt.NDArray[np.bool_]
 Similarities = npt.NDArray[np.floating[Any]]
 
 
+def usual_rule(regions: str) -> Rule:
+    """The rule that goes with regions of this name where none is asked for: LISM's masks with LISM's rule."""
+    return "lism" if regions == "lism" else "flism"
+
+
 def select_pairs(sim_SR: Similarities, visible_S: Bools | None = None) -> list[LocalPair]:
     """Each sentence with its most similar region, most similar pair first.
 

@@ -1,6 +1,7 @@
 """Several sources of regions as one, and the names the command line gives to the usual combinations."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import torch
 from PIL import Image
@@ -10,11 +11,15 @@ from fastgoal.errors import ConfigError
 from fastgoal.regions.detector import DetectorRegions
 from fastgoal.regions.fixed import FixedRegions
 from fastgoal.regions.given import GivenRegions
+from fastgoal.regions.open_vocabulary import DEFAULT_OPEN_VOCABULARY, OpenVocabularyRegions
 from fastgoal.regions.proposals import ProposalRegions
-from fastgoal.regions.region import Proposer, Region
+from fastgoal.regions.region import Proposer, Region, Staged, propose_for, reads
+from fastgoal.regions.sam import DEFAULT_SAM, SamRegions
 
 DEFAULT_DETECTOR = "hustvl/yolos-base"
 """Fits the one size FAST-GOAL states for its detector (127.8 M parameters)."""
+_TAKE_DETECTOR = ("flism", "detector", "open-vocabulary")
+_TAKE_SAM = ("lism",)
 
 
 class Combined:
@@ -29,12 +34,17 @@ class Combined:
     def propose_for(self, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[list[Region]]:
         return _merge([propose_for(proposer, samples, images) for proposer in self.proposers], len(images))
 
+    def reads(self, sample: Sample) -> Hashable:
+        return tuple(reads(proposer, sample) for proposer in self.proposers)
 
-def propose_for(proposer: Proposer, samples: Sequence[Sample], images: Sequence[Image.Image]) -> list[list[Region]]:
-    """Regions for samples whose images are already decoded, from any proposer, `GivenRegions` included."""
-    if isinstance(proposer, (GivenRegions, Combined)):
-        return proposer.propose_for(samples, images)
-    return proposer.propose(images)
+    @property
+    def stages(self) -> Mapping[str, int]:
+        """The counts of those of its sources that count."""
+        total: Counter[str] = Counter()
+        for proposer in self.proposers:
+            if isinstance(proposer, Staged):
+                total.update(proposer.stages)
+        return dict(total)
 
 
 def _merge(lists: Sequence[list[list[Region]]], count: int) -> list[list[Region]]:
@@ -48,18 +58,23 @@ def _merge(lists: Sequence[list[list[Region]]], count: int) -> list[list[Region]
     return merged
 
 
-def make_proposer(name: str, *, detector: str | None = None, device: str | torch.device = "cpu") -> Proposer:
+def make_proposer(
+    name: str, *, detector: str | None = None, sam: str | None = None, device: str | torch.device = "cpu"
+) -> Proposer:
     """The proposer of a name that the command line knows.
 
     Args:
-        name: `flism` (FAST-GOAL: a detector, or proposals where none is named, with the fixed boxes), `detector`,
-            `proposals`, `fixed` or `given`.
-        detector: local folder or hub id of a detector; `detector` alone takes `DEFAULT_DETECTOR`.
-        device: where the detector runs.
+        name: `flism` (FAST-GOAL: a detector, or proposals where none is named, with the fixed boxes), `lism` (GOAL:
+            SAM; the whole image is a candidate by the rule), `detector`, `open-vocabulary`, `proposals`, `fixed` or
+            `given`.
+        detector: local folder or hub id of a detector; `detector` alone takes `DEFAULT_DETECTOR`, `open-vocabulary`
+            `DEFAULT_OPEN_VOCABULARY`.
+        sam: local folder or hub id of a SAM; None takes `DEFAULT_SAM`.
+        device: where these run.
 
     Raises:
-        ConfigError: there is no such name.
-        ModelError: the detector cannot be loaded.
+        ConfigError: there is no such name, or it has no use for the model that is named.
+        ModelError: the model cannot be loaded, or is of another kind.
     """
 
     def detect(model: str) -> Proposer:
@@ -67,7 +82,9 @@ def make_proposer(name: str, *, detector: str | None = None, device: str | torch
 
     known: dict[str, Callable[[], Proposer]] = {
         "flism": lambda: Combined([detect(detector) if detector else ProposalRegions(), FixedRegions()]),
+        "lism": lambda: SamRegions(sam or DEFAULT_SAM, device=device),
         "detector": lambda: detect(detector or DEFAULT_DETECTOR),
+        "open-vocabulary": lambda: OpenVocabularyRegions(detector or DEFAULT_OPEN_VOCABULARY, device=device),
         "proposals": ProposalRegions,
         "fixed": FixedRegions,
         "given": GivenRegions,
@@ -76,4 +93,8 @@ def make_proposer(name: str, *, detector: str | None = None, device: str | torch
         raise ConfigError(
             f"there are no regions called {name!r}", where="regions", mend=f"Choose one of {', '.join(known)}."
         )
+    for option, value, takers in (("detector", detector, _TAKE_DETECTOR), ("sam", sam, _TAKE_SAM)):
+        if value is not None and name not in takers:
+            mend = f"Leave it out, or choose --regions {' or '.join(takers)}."
+            raise ConfigError(f"regions {name!r} have no use for a --{option}", where=option, mend=mend)
     return known[name]()

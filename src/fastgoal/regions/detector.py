@@ -7,18 +7,25 @@ on batch mates (a YOLOS has no padding mask) nor on whether a detector's 0..1 co
 Shapes: B images of one size; N detections of one image.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForObjectDetection
+from transformers import AutoModelForObjectDetection
 
-from fastgoal.errors import ConfigError, ModelError
+from fastgoal.errors import ConfigError
+from fastgoal.regions.loading import OBJECT_DETECTORS, Kind, load
 from fastgoal.regions.region import Region
 from fastgoal.regions.select import Limits, select
+
+KIND = Kind(
+    name="an object detector",
+    types=OBJECT_DETECTORS,
+    processor="post_process_object_detection",
+    example="a YOLOS, DETR, RT-DETR or D-FINE",
+)
 
 
 class DetectorRegions:
@@ -36,7 +43,7 @@ class DetectorRegions:
 
     Raises:
         ConfigError: a setting is out of range.
-        ModelError: no detector can be loaded from `model`.
+        ModelError: `model` is no detector, or cannot be loaded.
     """
 
     def __init__(
@@ -53,9 +60,7 @@ class DetectorRegions:
     ) -> None:
         if batch < 1:
             raise ConfigError(f"a batch of {batch} images is none", where="batch", mend="Give 1 or more.")
-        if not 0 <= score_threshold <= 1:
-            mend = "Give a number between 0 and 1."
-            raise ConfigError(f"{score_threshold} is no score threshold", where="score_threshold", mend=mend)
+        expect_score(score_threshold)
         self.limits = Limits(min_area=min_area, max_area=max_area, nms_iou=nms_iou, max_regions=max_regions)
         self.name, self.score_threshold, self.batch, self.device = (
             str(model),
@@ -63,17 +68,18 @@ class DetectorRegions:
             batch,
             torch.device(device),
         )
-        self.processor, self.model = _load(model)
+        self.processor, self.model = load(model, KIND, AutoModelForObjectDetection)
         self.model.to(self.device).eval()
 
     def propose(self, images: Sequence[Image.Image]) -> list[list[Region]]:
         """Regions of each upright RGB image, in the order of the images."""
         regions: list[list[Region]] = [[] for _ in images]
+        names = self.model.config.id2label.get
         inputs = [self.processor(images=[image], return_tensors="pt")["pixel_values"][0] for image in images]
         for indices in _same_shapes(inputs, self.batch):
             detections = self._detect(torch.stack([inputs[i] for i in indices]), [images[i] for i in indices])
             for index, detection in zip(indices, detections, strict=True):
-                regions[index] = self._regions(detection, images[index])
+                regions[index] = read_detection(detection, images[index], self.limits, names)
         return regions
 
     @torch.inference_mode()
@@ -85,14 +91,24 @@ class DetectorRegions:
         )
         return detections
 
-    def _regions(self, detection: dict[str, torch.Tensor], image: Image.Image) -> list[Region]:
-        boxes_N4, scores_N = (detection[key].float().cpu().numpy().astype(np.float64) for key in ("boxes", "scores"))
-        kept = select(boxes_N4, scores_N, image.width, image.height, self.limits)
-        names, labels = self.model.config.id2label, detection["labels"].tolist()
-        return [
-            Region(box=box, source="detector", score=float(scores_N[index]), label=names.get(labels[index]))
-            for box, index in kept
-        ]
+
+def expect_score(threshold: float) -> None:
+    """Refuse a score threshold outside 0..1."""
+    if not 0 <= threshold <= 1:
+        mend = "Give a number between 0 and 1."
+        raise ConfigError(f"{threshold} is no score threshold", where="score_threshold", mend=mend)
+
+
+def read_detection(
+    detection: Mapping[str, torch.Tensor], image: Image.Image, limits: Limits, name: Callable[[int], str | None]
+) -> list[Region]:
+    """The regions in what transformers' post-processing found in one image; `name` gives the label of a class."""
+    boxes_N4, scores_N = (detection[key].float().cpu().numpy().astype(np.float64) for key in ("boxes", "scores"))
+    kept, labels = select(boxes_N4, scores_N, image.width, image.height, limits), detection["labels"].tolist()
+    return [
+        Region(box=box, source="detector", score=float(scores_N[index]), label=name(labels[index]))
+        for box, index in kept
+    ]
 
 
 def _same_shapes(inputs: Sequence[torch.Tensor], batch: int) -> Iterator[list[int]]:
@@ -103,28 +119,3 @@ def _same_shapes(inputs: Sequence[torch.Tensor], batch: int) -> Iterator[list[in
     for indices in by_shape.values():
         for start in range(0, len(indices), batch):
             yield indices[start : start + batch]
-
-
-def _load(model: str | Path) -> tuple[Any, Any]:
-    """The image processor (Pillow's, so that no torchvision is needed) and the float32 model."""
-    local = Path(model).is_dir()
-    try:
-        processor = AutoImageProcessor.from_pretrained(str(model), backend="pil", local_files_only=local)
-        detector, report = AutoModelForObjectDetection.from_pretrained(
-            str(model), local_files_only=local, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        mend = "Name a folder or hub id of a YOLOS, DETR, RT-DETR or D-FINE with weights and preprocessor_config.json."
-        raise ModelError(f"no object detector can be loaded ({_first_line(error)})", where=model, mend=mend) from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        mend = "Copy the model folder again; the weights do not belong to its config.json."
-        raise ModelError(f"the detector lacks {len(missing)} weights, such as {missing[0]}", where=model, mend=mend)
-    if not hasattr(processor, "post_process_object_detection"):
-        mend = "Add the preprocessor_config.json of the detector's own family."
-        raise ModelError(f"{type(processor).__name__} cannot read a detector's boxes", where=model, mend=mend)
-    return processor, detector
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,6 +1,6 @@
 """Regions that came with the data: the boxes of a sample, as candidates like any other."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from PIL import Image
 
@@ -28,6 +28,9 @@ class GivenRegions:
         """Each sample's boxes in its own order, clipped and rounded outward to whole pixels; empty ones are dropped."""
         pairs = zip(samples, images, strict=True)
         return [_regions(sample, image.width, image.height) for sample, image in pairs]
+
+    def reads(self, sample: Sample) -> Hashable:
+        return tuple((region.box, region.label) for region in sample.regions)
 
 
 def _regions(sample: Sample, width: int, height: int) -> list[Region]:

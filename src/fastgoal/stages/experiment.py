@@ -20,7 +20,7 @@ from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import EvalResult
 from fastgoal.files import read_json, write_json
-from fastgoal.matching import MatchSettings, match
+from fastgoal.matching import MatchSettings, match, usual_rule
 from fastgoal.matching.judge import NAMED
 from fastgoal.models.blend import blend
 from fastgoal.models.dual_encoder import DualEncoder
@@ -56,8 +56,8 @@ class Mixture:
 class Experiment:
     """Everything that decides the figures: data, base model, candidate regions, arms and seeds.
 
-    model: folder, hub id or `tiny`; before it is trained it also matches, at its own text limit.
-    regions, detector: see `make_proposer`. language: of the captions.
+    model: folder, hub id or `tiny`. matcher: the model that matches, at its own text limit; None is the base model.
+    regions, detector, sam: see `make_proposer`; `lism` matches by LISM's rule. language: of the captions.
     mixtures: trained arms that are blended with the base and measured as well. seeds: every arm is trained once with
         each.
     short: samples with short captions, evaluated before and after to show what is kept; `first sentences` takes those
@@ -74,6 +74,8 @@ class Experiment:
     seeds: tuple[int, ...] = (1337,)
     regions: str = "flism"
     detector: str | None = None
+    sam: str | None = None
+    matcher: str | None = None
     language: str = "en"
     short: Source | Literal["first sentences"] | None = None
     text_tokens: int = 248
@@ -94,7 +96,8 @@ class Record:
     """What an experiment found, filled stage by stage.
 
     folders: model name -> model folders, one per seed. results: model name -> protocol -> results, likewise.
-    histories: model name -> history rows of the first seed. match: report of the training table.
+    histories: model name -> history rows of the first seed. match: report of the training table, and the
+    fingerprint of the matcher that chose its pairs.
     tables: pairs by name. test: the test samples whose images can be read.
     seconds: per stage, of this call.
     """
@@ -149,14 +152,14 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
 def _match(experiment: Experiment, folder: Path, record: Record, progress: bool) -> None:
     """The training table, that of its true pairs where an arm asks for them, and the joint test set.
 
-    Where the test data comes with true boxes the joint set is made of true pairs; else the base model chooses them.
+    Where the test data comes with true boxes the joint set is made of true pairs; else the matcher chooses them.
     """
-    matcher = DualEncoder.load(experiment.model, device=experiment.device)
-    proposer = make_proposer(experiment.regions, detector=experiment.detector, device=experiment.device)
-    matched, true = (
-        MatchSettings(language=experiment.language),
-        MatchSettings(language=experiment.language, rule="true"),
+    matcher = DualEncoder.load(experiment.matcher or experiment.model, device=experiment.device)
+    proposer = make_proposer(
+        experiment.regions, detector=experiment.detector, sam=experiment.sam, device=experiment.device
     )
+    matched = MatchSettings(language=experiment.language, rule=usual_rule(experiment.regions))
+    true = replace(matched, rule="true")
 
     def table(name: str, source: Source, settings: MatchSettings, candidates: Proposer) -> None:
         report = match(source, matcher, candidates, folder / name, settings, progress)
@@ -172,7 +175,8 @@ def _match(experiment: Experiment, folder: Path, record: Record, progress: bool)
     has_truth = any(region.span for sample in experiment.test for region in sample.regions)
     table("test", experiment.test, *((true, given) if has_truth else (matched, proposer)))
     others = [record.tables["val"], record.tables["test"]]
-    record.match = _with_skips(read_json(folder / "train.json") or {}, others)
+    report = _with_skips(read_json(folder / "train.json") or {}, others)
+    record.match = report | {"matcher": record.tables["train"].manifest.origin.matcher}
 
 
 def _with_skips(report: dict[str, Any], others: Iterable[PairsTable]) -> dict[str, Any]:
