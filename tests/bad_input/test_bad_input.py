@@ -1,16 +1,19 @@
 """Every case of bad input ends as it should: one line and exit code 2, or counted and named, or used; never a
 traceback, and what was in the folder before is still there. The table in `docs/bad-input.md` is made of these cases."""
 
+import importlib
 import json
 import os
 import re
 from pathlib import Path
 
 import pytest
-import tests.bad_input.regions  # noqa: F401  (registers its cases)
 from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 
 from fastgoal.cli import main
+
+for topic in ("benchmarks", "captioning", "checkpoints", "evaluation", "regions"):
+    importlib.import_module(f"tests.bad_input.{topic}")  # registers its cases
 
 DOCS = Path(__file__).parents[2] / "docs" / "bad-input.md"
 HEAD = """# Bad input
