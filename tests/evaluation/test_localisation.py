@@ -52,9 +52,9 @@ def test_top_k_equals_an_obvious_loop(encoder, source):
         picture = read_image(source.root / sample.image)
         pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
-            vision = encoder.clip.vision_model(pixels)
-            tokens = encoder.clip.vision_model.post_layernorm(vision.last_hidden_state[0, 1:])
-            patches_PD = encoder.clip.visual_projection(tokens)
+            vision = encoder.model.vision_model(pixels)
+            tokens = encoder.model.vision_model.post_layernorm(vision.last_hidden_state[0, 1:])
+            patches_PD = encoder.model.visual_projection(tokens)
         patches_PD = (patches_PD / patches_PD.norm(dim=-1, keepdim=True)).numpy()
         centres = patch_centres(*picture.size, encoder.fit, 4)
         for start, end in spans:

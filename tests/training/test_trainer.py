@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_samples(
     write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path
 ) -> None:
     encoder = fresh()
-    encoder.clip.visual_projection.weight.data[0, 0] = float("nan")
+    encoder.model.visual_projection.weight.data[0, 0] = float("nan")
     with pytest.raises(FastgoalError, match=r"nan at step 1 \(samples s\d+, ") as caught:
         train(write_table(), encoder, tmp_path / "run", TrainConfig(**CONFIG))
     written = json.loads((tmp_path / "run" / "nonfinite.json").read_text())
@@ -281,9 +281,9 @@ def test_several_processes_are_refused(
 
 
 def test_the_logit_scale_stays_at_most_100(write_table: WriteTable, encoder: DualEncoder, tmp_path: Path) -> None:
-    encoder.clip.logit_scale.data.fill_(5.0)
+    encoder.model.logit_scale.data.fill_(5.0)
     train(write_table(), encoder, tmp_path / "run", TrainConfig(**{**CONFIG, "epochs": 1}))
-    assert encoder.clip.logit_scale.item() <= math.log(100) + 1e-6
+    assert encoder.model.logit_scale.item() <= math.log(100) + 1e-6
 
 
 def test_the_text_limit_is_stretched_as_asked(write_table: WriteTable, encoder: DualEncoder, tmp_path: Path) -> None:

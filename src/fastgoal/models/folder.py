@@ -4,7 +4,6 @@ A name is a local folder (never touches the network), `tiny` (bundled with the p
 written aside and renamed, so it is whole or absent; into one that is there already, whole files are moved.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -15,11 +14,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from fastgoal.errors import ModelError
 from fastgoal.files import force_to_disk, replace_folder, writing
-from fastgoal.models import clip_family as family
+from fastgoal.models.families import Family, family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
@@ -50,19 +49,18 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
         _check_files(Path(source), name)
     options: dict[str, Any] = {"local_files_only": local}
     try:
-        config, _ = PreTrainedConfig.get_config_dict(source, **options)
-        _check_architecture(config, name)
-        clip, loading = family.Model.from_pretrained(
+        family = _family(source, name, options)
+        model, loading = family.Model.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        tokenizer = _tokenizer(source, name, options)
         image_processor = family.ImageProcessor.from_pretrained(source, **options)
     except ModelError:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         raise _unloadable(error, name, local) from error
     _check_weights(loading, name)
-    return clip, tokenizer, image_processor
+    return model, tokenizer, image_processor
 
 
 def read_tokenizer(name: str) -> tuple[Any, int]:
@@ -74,10 +72,10 @@ def read_tokenizer(name: str) -> tuple[Any, int]:
     source, local = _locate(name)
     if local:
         _check_files(Path(source), name)
+    options: dict[str, Any] = {"local_files_only": local}
     try:
-        _check_architecture(PreTrainedConfig.get_config_dict(source, local_files_only=local)[0], name)
-        config = family.Model.config_class.from_pretrained(source, local_files_only=local)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        config = _family(source, name, options).Model.config_class.from_pretrained(source, **options)
+        tokenizer = _tokenizer(source, name, options)
     except ModelError:
         raise
     except Exception as error:  # as above
@@ -85,7 +83,7 @@ def read_tokenizer(name: str) -> tuple[Any, int]:
     return tokenizer, int(config.text_config.max_position_embeddings)
 
 
-def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
+def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:
     """Write config, safetensors, tokenizer, processor_config.json and, for older readers, preprocessor_config.json.
 
     Raises:
@@ -97,8 +95,8 @@ def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) 
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         forget_calls(tokenizer)
-        clip.save_pretrained(aside)
-        family.Processor(image_processor, tokenizer).save_pretrained(aside)
+        model.save_pretrained(aside)
+        family_named(model.config.model_type, folder).Processor(image_processor, tokenizer).save_pretrained(aside)
         image_processor.save_pretrained(aside)
         if new:
             replace_folder(aside, folder)
@@ -161,14 +159,23 @@ def _check_weights(loading: Mapping[str, Any], name: str) -> None:
         raise ModelError(what, where=name, mend="Use a complete checkpoint")
 
 
-def _check_architecture(config: dict[str, Any], name: str) -> None:
-    found = config.get("model_type")
-    if found != family.MODEL_TYPE:
-        raise ModelError(
-            f"its architecture is {json.dumps(found)}, which is not supported",
-            where=name,
-            mend=f'Use a model whose config.json says "model_type": "{family.MODEL_TYPE}"',
-        )
+def _family(source: str, name: str, options: Mapping[str, Any]) -> Family:
+    config, _ = PreTrainedConfig.get_config_dict(source, **options)
+    return family_named(config.get("model_type"), name)
+
+
+def _tokenizer(source: str, name: str, options: Mapping[str, Any]) -> Any:
+    """The tokenizer, of the kind that reports character offsets: from tokenizer.json where transformers would take a
+    slow one (SigLIP's, if SentencePiece is installed).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    if tokenizer.is_fast:
+        return tokenizer
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(source, **options)
+    except Exception as error:  # whatever is wrong with the file, or that it is not there
+        what = "its tokenizer has no tokenizer.json, and only from that are character offsets known"
+        raise ModelError(what, where=name, mend="Put the model's tokenizer.json there") from error
 
 
 def _unloadable(error: Exception, name: str, local: bool) -> ModelError:

@@ -155,7 +155,8 @@ class Collator:
         text_budget: int = 0,
     ) -> "Collator":
         """Everything about the model that collating needs. text_budget: bytes for tokenised texts."""
-        texts = Texts(encoder.tokenizer, encoder.text_limit, text_budget)
+        pads = encoder.traits.pads_to_limit
+        texts = Texts(encoder.tokenizer, encoder.text_limit, text_budget, pad_to_limit=pads)
         return cls(
             tokenize=texts, views=views, fit=encoder.fit, grid=encoder.grid, weights=weights, patch_rule=patch_rule
         )
