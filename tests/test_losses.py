@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fastgoal.errors import ConfigError
-from fastgoal.losses import METHODS, LossWeights, info_nce, pool, token_similarity
+from fastgoal.losses import METHODS, LossWeights, caption_hardness, info_nce, pool, token_similarity
 
 MASKS = {"none": [0, 0, 0, 0, 0], "one": [0, 0, 1, 0, 0], "some": [1, 0, 1, 1, 0], "all": [1, 1, 1, 1, 1]}
 
@@ -106,7 +106,7 @@ def test_without_any_valid_pair_the_loss_is_a_zero_that_backpropagates():
     pooled, local = unit(4, 3, grad=True), unit(4, 3, seed=1, grad=True)
     tokens = torch.randn(4, 6, 3, dtype=torch.float64, requires_grad=True)
     none = torch.zeros(4, dtype=torch.bool)
-    from_tokens = nn.functional.normalize(pool(tokens, torch.zeros(4, 6)), dim=-1)
+    from_tokens = nn.functional.normalize(pool(tokens, torch.zeros(4, 1, 6))[:, 0], dim=-1)
     terms = [
         info_nce(pooled, local, 100.0, valid_B=none),
         token_similarity(pooled, local, none),
@@ -120,13 +120,53 @@ def test_without_any_valid_pair_the_loss_is_a_zero_that_backpropagates():
 
 
 def test_pool_is_the_weighted_mean():
-    tokens = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0.5, 2]])
+    tokens = torch.randn(2, 4, 5, dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([[[0, 1, 1, 0], [0, 0, 0, 0]], [[1, 0, 0.5, 2], [0, 0, 0, 3]]])
     pooled = pool(tokens, weights)
-    torch.testing.assert_close(pooled[0], (tokens[0, 1] + tokens[0, 2]) / 2)
-    torch.testing.assert_close(pooled[1], torch.zeros(5, dtype=torch.float64))
-    torch.testing.assert_close(pooled[2], (tokens[2, 0] + 0.5 * tokens[2, 2] + 2 * tokens[2, 3]) / 3.5)
+    torch.testing.assert_close(pooled[0, 0], (tokens[0, 1] + tokens[0, 2]) / 2)
+    torch.testing.assert_close(pooled[0, 1], torch.zeros(5, dtype=torch.float64))
+    torch.testing.assert_close(pooled[1, 0], (tokens[1, 0] + 0.5 * tokens[1, 2] + 2 * tokens[1, 3]) / 3.5)
+    torch.testing.assert_close(pooled[1, 1], tokens[1, 3])
     assert torch.autograd.gradcheck(lambda t: pool(t, weights), (tokens,))
+
+
+def test_a_row_of_weight_two_counts_as_two_rows():
+    image, text, weight = unit(4, 7), unit(4, 7, seed=1), torch.tensor([2.0, 1.0, 0.0, 0.5])
+    logits = 10 * image @ text.T
+    each = [
+        (logits[i].exp().sum().log() + logits[:, i].exp().sum().log()) / 2 - logits[i, i] for i in range(4)
+    ]  # a row of weight 0 asks nothing, but is a negative still
+    wanted = (2 * each[0] + each[1] + 0.5 * each[3]) / 3.5
+    torch.testing.assert_close(info_nce(image, text, 10.0, weight_B=weight), wanted)
+    terms = [(float(p @ q) - 1) ** 2 for p, q in zip(image, text, strict=True)]
+    wanted = (2 * terms[0] + terms[1] + 0.5 * terms[3]) / 3.5
+    assert float(token_similarity(image, text, weight_B=weight)) == pytest.approx(wanted, abs=1e-12)
+    whole = [
+        (w * v, w * v * (float(image[i] @ text[j]) - (i == j)) ** 2)
+        for i, w in enumerate(weight.tolist())
+        for j, v in enumerate(weight.tolist())
+    ]
+    wanted = sum(loss for _, loss in whole) / sum(share for share, _ in whole)
+    found = token_similarity(image, text, weight_B=weight, target="matrix")
+    assert float(found) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_hard_negatives_are_the_formula():
+    """Logit of a negative: scale * cos(image, text) + 0.5 * cos(text, text); of the pair itself: scale * cos."""
+    image, text = unit(4, 7), unit(4, 7, seed=1)
+    total = 0.0
+    for i in range(4):
+        hard = [0.0 if i == j else 0.5 * float(text[i] @ text[j]) for j in range(4)]
+        images = [math.exp(10 * float(image[i] @ text[j]) + hard[j]) for j in range(4)]
+        texts = [math.exp(10 * float(image[j] @ text[i]) + hard[j]) for j in range(4)]
+        total += math.log(sum(images)) + math.log(sum(texts)) - 2 * 10 * float(image[i] @ text[i])
+    image.requires_grad_()
+    harder = caption_hardness(text.requires_grad_(), 0.5)
+    assert not harder.requires_grad
+    loss = info_nce(image, text, 10.0, harder_BB=harder)
+    assert loss.item() == pytest.approx(total / 8, abs=1e-12)
+    assert torch.autograd.gradcheck(lambda i, t: info_nce(i, t, 3.0, harder_BB=harder), (image, text))
+    torch.testing.assert_close(info_nce(image, text, 10.0, harder_BB=0 * harder), info_nce(image, text, 10.0))
 
 
 def test_autocast_does_not_blur_the_losses():
@@ -134,10 +174,10 @@ def test_autocast_does_not_blur_the_losses():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = info_nce(image, text, 100.0)
         matrix = token_similarity(image, text, target="matrix")
-        pooled = pool(image[None], torch.ones(1, 8))
+        pooled = pool(image[None], torch.ones(1, 1, 8))
     assert torch.equal(inside, info_nce(image, text, 100.0))
     assert torch.equal(matrix, token_similarity(image, text, target="matrix"))
-    assert torch.equal(pooled, pool(image[None], torch.ones(1, 8)))
+    assert torch.equal(pooled, pool(image[None], torch.ones(1, 1, 8)))
 
 
 def test_methods_are_the_ablation_rows():

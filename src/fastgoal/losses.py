@@ -51,6 +51,9 @@ def info_nce(
     scale: torch.Tensor | float,
     same_BB: torch.Tensor | None = None,
     valid_B: torch.Tensor | None = None,
+    *,
+    weight_B: torch.Tensor | None = None,
+    harder_BB: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Symmetric InfoNCE: each image picks its text among all texts, each text its image among all images.
 
@@ -61,9 +64,12 @@ def info_nce(
         same_BB: true where image i and text j are no negatives of each other (two captions of one image, equal
             captions); the diagonal does not matter. None: every other pair is a negative.
         valid_B: true where row i is a pair at all; the others are neither queries nor negatives. None: all are.
+        weight_B: how much each row counts as a query, 0 or more. None: all the same.
+        harder_BB: added to the logits of the negatives (the diagonal does not matter), so that some of them push more
+            than they would by themselves. None: nothing.
 
     Returns:
-        Scalar, the mean over both directions and the valid rows; 0 without any.
+        Scalar, the weighted mean over the valid rows of the mean of both directions; 0 without any.
     """
     with _full_precision(image_BD):
         logits_BB = scale * (image_BD @ text_BD.T)
@@ -72,22 +78,34 @@ def info_nce(
         if same_BB is not None:
             ignored_BB = ignored_BB | same_BB.to(logits_BB.device)
         pairs_BB = torch.eye(len(logits_BB), dtype=torch.bool, device=logits_BB.device)
+        if harder_BB is not None:
+            logits_BB = logits_BB + harder_BB.masked_fill(pairs_BB, 0)
         logits_BB = logits_BB.masked_fill(ignored_BB & ~pairs_BB, float("-inf"))
         loss_B = -(logits_BB.log_softmax(dim=1).diagonal() + logits_BB.log_softmax(dim=0).diagonal()) / 2
-        return (loss_B * valid_B).sum() / valid_B.sum().clamp(min=1)
+        return _mean(loss_B, valid_B, weight_B)
 
 
-def pool(tokens_BTW: torch.Tensor, weights_BT: torch.Tensor) -> torch.Tensor:
-    """Weighted mean of each row's tokens (or patches), as one matrix product.
+def caption_hardness(text_BD: torch.Tensor, weight: float) -> torch.Tensor:
+    """How much harder each negative becomes for what its caption has in common with the query's.
+
+    `weight` times the cosine similarity of every two captions, without gradient, for `info_nce`'s `harder_BB`; the same
+    both ways, since image and caption of a pair are asked the same.
+    """
+    with _full_precision(text_BD):
+        text_BD = text_BD.detach()
+        return weight * (text_BD @ text_BD.T)
+
+
+def pool(tokens_BTW: torch.Tensor, weights_BKT: torch.Tensor) -> torch.Tensor:
+    """K weighted means of each row's tokens (or patches), as one matrix product.
 
     Returns:
-        B,W. A row whose weights are all zero gives zeros.
+        B,K,W. Where all weights are zero, zeros.
     """
     with _full_precision(tokens_BTW):
-        weights_BT = weights_BT.to(tokens_BTW)
-        total_B1 = weights_BT.sum(dim=1, keepdim=True)
-        shares_BT = weights_BT / total_B1.masked_fill(total_B1 == 0, 1)
-        return torch.bmm(shares_BT[:, None], tokens_BTW)[:, 0]
+        weights_BKT = weights_BKT.to(tokens_BTW)
+        total_BK1 = weights_BKT.sum(dim=2, keepdim=True)
+        return torch.bmm(weights_BKT / total_BK1.masked_fill(total_BK1 == 0, 1), tokens_BTW)
 
 
 def token_similarity(
@@ -95,6 +113,7 @@ def token_similarity(
     local_BD: torch.Tensor,
     valid_B: torch.Tensor | None = None,
     *,
+    weight_B: torch.Tensor | None = None,
     target: Literal["diagonal", "matrix"] = "diagonal",
     stop_gradient: bool = False,
 ) -> torch.Tensor:
@@ -104,6 +123,7 @@ def token_similarity(
         pooled_BD: projected pools of the whole images' patches, or of the whole captions' tokens.
         local_BD: embeddings of the regions, or of the sentences.
         valid_B: true where the row has a pair and its tokens are in sight. None: all.
+        weight_B: how much each row counts in the mean. None: all the same.
         target: `diagonal`: mean of (cos - 1)^2 over the pairs, as the released code does; `matrix`: mean of squared
             differences between all V x V similarities of valid rows and the identity, as equation 14 is written.
         stop_gradient: treat `local_BD` as given, so that only the whole image (caption) learns from this term.
@@ -115,13 +135,19 @@ def token_similarity(
     with _full_precision(pooled_BD):
         if target == "diagonal":
             valid_B = _valid(valid_B, pooled_BD)
-            loss_B = ((pooled_BD * local_BD).sum(dim=1) - 1) ** 2
-            return (loss_B * valid_B).sum() / valid_B.sum().clamp(min=1)
+            return _mean(((pooled_BD * local_BD).sum(dim=1) - 1) ** 2, valid_B, weight_B)
         similarity_BB = pooled_BD @ local_BD.T
         valid_B = _valid(valid_B, similarity_BB)
         valid_BB = valid_B[:, None] & valid_B
         loss_BB = (similarity_BB - torch.eye(len(similarity_BB)).to(similarity_BB)) ** 2
-        return (loss_BB * valid_BB).sum() / valid_BB.sum().clamp(min=1)
+        return _mean(loss_BB, valid_BB, None if weight_B is None else weight_B[:, None] * weight_B)
+
+
+def _mean(loss: torch.Tensor, valid: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    """Weighted mean over what is valid; 0, with a gradient of 0, if that has no weight."""
+    share = valid.to(loss) if weight is None else valid * weight.to(loss)
+    total = share.sum()
+    return (loss * share).sum() / total.masked_fill(total == 0, 1)
 
 
 def _valid(valid_B: torch.Tensor | None, like: torch.Tensor) -> torch.Tensor:

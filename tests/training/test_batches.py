@@ -15,7 +15,7 @@ from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import LocalPair, PairsTable
 from fastgoal.regions.region import Region
 from fastgoal.training import batches
-from fastgoal.training.batches import Collator, PairsDataset, Views, first_visible
+from fastgoal.training.batches import Collator, PairsDataset, Views
 
 WriteTable = Callable[..., PairsTable]
 MIB = 2**20
@@ -85,14 +85,6 @@ def test_only_what_the_method_needs_is_prepared(
     assert (batch.sentences is not None) == (method != "global")
 
 
-def test_the_best_visible_pair_is_taken(write_table: WriteTable) -> None:
-    row = write_table()[0]
-    assert first_visible(row, len(row.caption)) == row.pairs[0]  # its sentence is the last one
-    assert first_visible(row, row.sentences[2][0]) == row.pairs[1]
-    assert first_visible(row, 0) == row.pairs[0]
-    assert first_visible(replace(row, pairs=()), 10) is None
-
-
 def test_a_sentence_beyond_the_text_limit_is_passed_over_or_counted(
     write_table: WriteTable, encoder: DualEncoder
 ) -> None:
@@ -104,8 +96,8 @@ def test_a_sentence_beyond_the_text_limit_is_passed_over_or_counted(
     assert batch.captions is not None
     assert batch.captions.truncated_B.all()
     assert batch.hidden_sentences == 1
-    assert batch.token_weights_BT.sum(dim=1)[1] == 0
-    chosen = batch.token_weights_BT[0].bool().numpy()
+    assert batch.token_weights_BKT[1].sum() == 0
+    chosen = batch.token_weights_BKT[0, 0].bool().numpy()
     start, end = row.sentences[0]
     spans = batch.captions.offsets_BT2[0][chosen]
     assert spans[:, 0].min() == start
@@ -122,8 +114,8 @@ def test_a_region_that_the_crop_cuts_away_is_counted(write_table: WriteTable, en
     )
     batch = collator(encoder, table)([cut, table[0]])
     assert batch.hidden_regions == 1
-    assert batch.patch_weights_BP.sum(dim=1).tolist()[0] == 0
-    assert batch.patch_weights_BP.sum(dim=1)[1] > 0
+    assert batch.patch_weights_BKP[0].sum() == 0
+    assert batch.patch_weights_BKP[1].sum() > 0
 
 
 def test_twins_and_equal_texts_are_no_negatives(write_table: WriteTable, encoder: DualEncoder) -> None:

@@ -16,15 +16,17 @@ from fastgoal.losses import METHODS, LossWeights
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow, PairsTable
 from fastgoal.training.batches import Collator, Views
+from fastgoal.training.choice import PairChoice
 from fastgoal.training.objective import Objective
 
 WriteTable = Callable[..., PairsTable]
 
 
 def batch_terms(encoder: DualEncoder, table: PairsTable, rows: list[PairsRow], **options: object) -> dict[str, float]:
-    weights = options.pop("weights", METHODS["goal"])
+    weights, choice = options.pop("weights", METHODS["goal"]), options.pop("choice", PairChoice())
     assert isinstance(weights, LossWeights)
-    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), weights)(rows)
+    assert isinstance(choice, PairChoice)
+    batch = Collator.of(encoder, Views(table.images, encoder.fit, 0), weights, choice=choice)(rows)
     return {name: term.item() for name, term in Objective(weights=weights, **options)(encoder, batch).items()}  # type: ignore[arg-type]
 
 
@@ -165,10 +167,10 @@ def test_stop_gradient_treats_the_local_side_as_given(write_table: WriteTable, e
     pixels = normalise(batch.views_NHWC, encoder.fit)
     patches, tokens = encoder.encode_images(pixels[:2]).patches_BPW, encoder.encode_texts(batch.captions).tokens_BTW
     seen = encoder.project_patches(
-        (patches * batch.patch_weights_BP[..., None]).sum(1) / batch.patch_weights_BP.sum(1)[:, None]
+        (patches * batch.patch_weights_BKP[:, 0, :, None]).sum(1) / batch.patch_weights_BKP[:, 0].sum(1)[:, None]
     )
     said = encoder.project_tokens(
-        (tokens * batch.token_weights_BT[..., None]).sum(1) / batch.token_weights_BT.sum(1)[:, None]
+        (tokens * batch.token_weights_BKT[:, 0, :, None]).sum(1) / batch.token_weights_BKT[:, 0].sum(1)[:, None]
     )
     crops, sentences = frozen.encode_images(pixels[2:]).embedding_BD, frozen.encode_texts(batch.sentences).embedding_BD
     (((seen * crops).sum(1) - 1) ** 2).mean().add((((said * sentences).sum(1) - 1) ** 2).mean()).backward()
@@ -213,3 +215,37 @@ def test_the_towers_in_bfloat16_stay_near_float32(write_table: WriteTable, encod
     assert float(rough["loss"]) == pytest.approx(float(exact["loss"]), rel=0.03)
     assert float(rough["loss"]) != float(exact["loss"])
     assert rough["loss"].dtype == torch.float32
+
+
+@torch.no_grad()
+def test_several_pairs_of_a_sample_together_count_once(write_table: WriteTable, encoder: DualEncoder) -> None:
+    """Two samples with three pairs each, against cosines by hand: same-image pairs are no negatives unless asked."""
+    table = write_table()
+    rows = [table[0], table[4]]
+    terms = batch_terms(encoder, table, rows, choice=PairChoice(count=2))
+    pairs = [(i, row, pair) for i, row in enumerate(rows) for pair in row.pairs[:2]]
+    crops = [see(encoder, table, row, row.regions[pair.region].box)[0] for _, row, pair in pairs]
+    texts = [read(encoder, row.caption[slice(*row.sentences[pair.sentence])])[0] for _, row, pair in pairs]
+    friends = {(a, b) for a in range(4) for b in range(4) if a != b and pairs[a][0] == pairs[b][0]}
+    scale = float(encoder.logit_scale)
+    assert terms["local"] == pytest.approx(
+        (cross(scale, crops, texts, friends) + cross(scale, texts, crops, friends)) / 2, rel=1e-5
+    )
+    asked = PairChoice(count=2, in_image_negatives=True)
+    same_crop = {
+        (a, b) for a, b in friends if pairs[a][1].regions[pairs[a][2].region] == pairs[b][1].regions[pairs[b][2].region]
+    }
+    hard = batch_terms(encoder, table, rows, choice=asked)["local"]
+    assert hard == pytest.approx(
+        (cross(scale, crops, texts, same_crop) + cross(scale, texts, crops, same_crop)) / 2, rel=1e-5
+    )
+    assert hard > terms["local"]
+
+
+@torch.no_grad()
+def test_hard_negatives_raise_the_global_term_alone(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    rows = [table[i] for i in range(5)]
+    plain, hard = (batch_terms(encoder, table, rows, hard_negatives=weight) for weight in (0.0, 5.0))
+    assert hard["global"] > plain["global"]
+    assert (hard["local"], hard["tsl"]) == (plain["local"], plain["tsl"])

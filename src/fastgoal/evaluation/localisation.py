@@ -137,7 +137,7 @@ def _read_in_caption(encoder: DualEncoder, sentences: Sequence[Located], batch: 
             tokens = encoder.tokenize(list(row_of))
             weights_ST = token_weights(tokens.offsets_BT2[rows], [sentence.span for sentence in part])
             tokens_STW = encoder.encode_texts(tokens.to(encoder.device)).tokens_BTW[rows]
-            pooled_SW = pool(tokens_STW, torch.from_numpy(weights_ST).to(encoder.device))
+            pooled_SW = pool(tokens_STW, torch.from_numpy(weights_ST[:, None]).to(encoder.device))[:, 0]
             parts.append(encoder.project_tokens(pooled_SW))
             lost.append(weights_ST.sum(1) == 0)
     return torch.cat(parts), np.concatenate(lost)

@@ -57,7 +57,7 @@ class DualEncoder(nn.Module):
     """An image tower and a text tower with their tokenizer and image fit.
 
     Args:
-        clip: the transformers model, in float32.
+        model: the transformers model, in float32.
         tokenizer: its tokenizer; its `model_max_length` is set to the model's text limit.
         image_processor: its Pil image processor.
         name: what reports call it.
@@ -187,7 +187,7 @@ class DualEncoder(nn.Module):
         return fingerprint(self.model.state_dict(), facts)
 
     def tokenize(self, texts: Sequence[str]) -> TextBatch:
-        """Texts as tokens with character offsets: cut at the text limit, the end token kept, padded as the family is."""
+        """Texts as tokens with character offsets: cut at the text limit, the end token kept, padded as it wants."""
         return tokenize(self.tokenizer, texts, self.text_limit, pad_to_limit=self.traits.pads_to_limit)
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> ImageFeatures:

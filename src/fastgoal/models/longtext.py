@@ -46,7 +46,7 @@ def stretch_positions(table_TW: torch.Tensor, length: int, keep: int = KEPT_ROWS
 
 
 def stretch(model: Any, tokens: int, keep: int = KEPT_ROWS) -> None:
-    """Give a model with towers like CLIP's room for `tokens` text tokens, in place: position table, position ids and config."""
+    """Give a model built like CLIP room for `tokens` text tokens, in place: table, position ids and config."""
     embeddings = model.text_model.embeddings
     old = embeddings.position_embedding.weight
     embeddings.position_embedding = nn.Embedding(tokens, old.shape[1], device=old.device, dtype=old.dtype)

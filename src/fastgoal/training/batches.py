@@ -1,10 +1,10 @@
 """From rows of the pairs table to batches: what of each sample the model sees.
 
 An image is decoded once per sample for both of its views (the whole image and the region's crop); views are kept as
-uint8 while the memory budget lasts. Each sample brings the first pair whose sentence the text limit leaves visible,
-in every method alike, so that methods are compared on the same pairs.
+uint8 while the memory budget lasts. Which of its local pairs a sample brings is said in `choice`.
 
-Shapes: N samples, B samples of a batch, V of them with a local pair, P patches, T tokens, H = W pixels, C = 3 channels.
+Shapes: N samples, B samples of a batch, K local pairs of a sample at most, V local pairs of all, P patches, T tokens,
+H = W pixels, C = 3 channels.
 """
 
 import hashlib
@@ -24,11 +24,13 @@ from fastgoal.geometry import Box, ImageFit, PatchRule, patch_weights
 from fastgoal.losses import LossWeights
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import TextBatch, token_weights
-from fastgoal.pairs import LocalPair, PairsRow, PairsTable
+from fastgoal.pairs import PairsRow, PairsTable
+from fastgoal.training.choice import Chosen, PairChoice, choose
 from fastgoal.training.order import hash_keys
 from fastgoal.training.texts import Texts
 
 Pixels = npt.NDArray[np.uint8]
+ONE_PAIR = PairChoice()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,10 @@ class Batch:
     """What one step needs. Views are the B whole images (if the method has a global side) followed by the V crops (if
     a local one).
 
-    rows_V: the samples with a local pair; sentences: theirs. same_BB, same_VV: pairs that are not negatives of each
-    other (None: all are). patch_weights_BP, token_weights_BT: what belongs to the region and to the sentence; rows of
-    zeros where nothing is left.
+    rows_V, slots_V: the sample of each local pair, and its number there; weight_V: how much it counts, together 1 for
+    each sample. sentences: theirs. same_BB, same_VV: pairs that are not negatives of each other (None: all are).
+    patch_weights_BKP, token_weights_BKT: what belongs to the region and to the sentence; zeros where nothing is left.
+    hidden_sentences, hidden_regions: samples with nothing left of their best pair's.
     """
 
     ids: tuple[str, ...]
@@ -46,12 +49,19 @@ class Batch:
     captions: TextBatch | None
     sentences: TextBatch | None
     rows_V: torch.Tensor
+    slots_V: torch.Tensor
+    weight_V: torch.Tensor
     same_BB: torch.Tensor | None
     same_VV: torch.Tensor | None
-    patch_weights_BP: torch.Tensor
-    token_weights_BT: torch.Tensor
+    patch_weights_BKP: torch.Tensor
+    token_weights_BKT: torch.Tensor
     hidden_sentences: int
     hidden_regions: int
+
+    @property
+    def paired(self) -> int:
+        """Samples that have a local pair."""
+        return int((self.slots_V == 0).sum())
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch with its tensors on `device`."""
@@ -143,6 +153,7 @@ class Collator:
     grid: int
     weights: LossWeights
     patch_rule: PatchRule = "overlap"
+    choice: PairChoice = ONE_PAIR
 
     @classmethod
     def of(
@@ -152,62 +163,71 @@ class Collator:
         weights: LossWeights,
         *,
         patch_rule: PatchRule = "overlap",
+        choice: PairChoice = ONE_PAIR,
         text_budget: int = 0,
     ) -> "Collator":
         """Everything about the model that collating needs. text_budget: bytes for tokenised texts."""
         pads = encoder.traits.pads_to_limit
-        texts = Texts(encoder.tokenizer, encoder.text_limit, text_budget, pad_to_limit=pads)
         return cls(
-            tokenize=texts, views=views, fit=encoder.fit, grid=encoder.grid, weights=weights, patch_rule=patch_rule
+            tokenize=Texts(encoder.tokenizer, encoder.text_limit, text_budget, pad_to_limit=pads),
+            views=views,
+            fit=encoder.fit,
+            grid=encoder.grid,
+            weights=weights,
+            patch_rule=patch_rule,
+            choice=choice,
         )
 
     def __call__(self, rows: Sequence[PairsRow]) -> Batch:
-        has_global, has_local = global_side(self.weights), local_side(self.weights)
         captions = self.tokenize([row.caption for row in rows])
-        reach_B = captions.offsets_BT2[..., 1].max(axis=1)
-        chosen = [
-            first_visible(row, int(reach)) if has_local else None for row, reach in zip(rows, reach_B, strict=True)
-        ]
-        paired = [(row, pair) for row, pair in zip(rows, chosen, strict=True) if pair is not None]
-        texts = [row.caption[slice(*row.sentences[pair.sentence])] for row, pair in paired]
-        patch_BP, token_BT = self._weights(rows, chosen, captions)
-        rows_V = torch.tensor([i for i, pair in enumerate(chosen) if pair is not None], dtype=torch.long)
+        reach_B = captions.offsets_BT2[..., 1].max(axis=1).tolist()
+        chosen = choose(rows, reach_B, self.choice) if local_side(self.weights) else []
+        texts = [rows[own.row].caption[slice(*rows[own.row].sentences[own.pair.sentence])] for own in chosen]
+        patch_BKP, token_BKT = self._weights(rows, chosen, captions)
+        slots_V = torch.tensor([own.slot for own in chosen], dtype=torch.long)
         return Batch(
             ids=tuple(row.id for row in rows),
-            views_NHWC=torch.from_numpy(np.stack(self._views(rows, chosen, has_global))),
-            captions=captions if has_global else None,
+            views_NHWC=torch.from_numpy(np.stack(self._views(rows, chosen))),
+            captions=captions if global_side(self.weights) else None,
             sentences=self.tokenize(texts) if texts else None,
-            rows_V=rows_V,
+            rows_V=torch.tensor([own.row for own in chosen], dtype=torch.long),
+            slots_V=slots_V,
+            weight_V=torch.tensor([own.weight for own in chosen]),
             same_BB=_same([row.image for row in rows], [row.caption for row in rows]),
-            same_VV=_same([row.image for row, _ in paired], texts),
-            patch_weights_BP=torch.from_numpy(patch_BP),
-            token_weights_BT=torch.from_numpy(token_BT),
-            hidden_sentences=len(rows_V) - int((token_BT.max(axis=1) > 0).sum()),
-            hidden_regions=len(rows_V) - int((patch_BP.max(axis=1) > 0).sum()),
+            same_VV=_same([self._shown(rows[own.row], own) for own in chosen], texts),
+            patch_weights_BKP=torch.from_numpy(patch_BKP),
+            token_weights_BKT=torch.from_numpy(token_BKT),
+            hidden_sentences=int((slots_V == 0).sum() - token_BKT[:, 0].any(axis=1).sum()),
+            hidden_regions=int((slots_V == 0).sum() - patch_BKP[:, 0].any(axis=1).sum()),
         )
 
-    def _views(self, rows: Sequence[PairsRow], chosen: Sequence[LocalPair | None], has_global: bool) -> list[Pixels]:
-        """Whole images first, then crops, with each image decoded once for both."""
-        wholes: list[Pixels] = []
-        crops: list[Pixels] = []
-        for row, pair in zip(rows, chosen, strict=True):
-            boxes: list[Box | None] = [None] if has_global else []
-            views = self.views(row, boxes + ([row.regions[pair.region].box] if pair else []))
-            wholes += views[: len(boxes)]
-            crops += views[len(boxes) :]
-        return wholes + crops
+    def _shown(self, row: PairsRow, own: Chosen) -> str:
+        """What a crop shows, as far as it matters: two of the same are no negatives of each other."""
+        return f"{row.image} {row.regions[own.pair.region].box}" if self.choice.in_image_negatives else row.image
+
+    def _views(self, rows: Sequence[PairsRow], chosen: Sequence[Chosen]) -> list[Pixels]:
+        """Whole images first, then crops, with each image decoded once for all."""
+        whole: list[Box | None] = [None] if global_side(self.weights) else []
+        boxes_of: list[list[Box | None]] = [list(whole) for _ in rows]
+        for own in chosen:
+            boxes_of[own.row].append(rows[own.row].regions[own.pair.region].box)
+        views = [self.views(row, boxes) for row, boxes in zip(rows, boxes_of, strict=True)]
+        return [v for own in views for v in own[: len(whole)]] + [v for own in views for v in own[len(whole) :]]
 
     def _weights(
-        self, rows: Sequence[PairsRow], chosen: Sequence[LocalPair | None], captions: TextBatch
+        self, rows: Sequence[PairsRow], chosen: Sequence[Chosen], captions: TextBatch
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Patch and token weights; an empty box or span, where there is no pair, selects nothing."""
-        boxes_B4 = [
-            row.regions[pair.region].box if pair else (0, 0, 0, 0) for row, pair in zip(rows, chosen, strict=True)
-        ]
-        spans_B2 = [row.sentences[pair.sentence] if pair else (0, 0) for row, pair in zip(rows, chosen, strict=True)]
-        sizes_B2 = [(row.width, row.height) for row in rows]
-        patch_BP = patch_weights(boxes_B4, sizes_B2, self.fit, self.grid, rule=self.patch_rule)
-        return patch_BP, token_weights(captions.offsets_BT2, spans_B2)
+        """Patch and token weights, B x K x P and B x K x T; zeros where there is no pair."""
+        rows_V, slots_V = [own.row for own in chosen], [own.slot for own in chosen]
+        boxes_V4 = [rows[own.row].regions[own.pair.region].box for own in chosen]
+        spans_V2 = [rows[own.row].sentences[own.pair.sentence] for own in chosen]
+        sizes_V2 = [(rows[row].width, rows[row].height) for row in rows_V]
+        most, tokens = max(slots_V, default=0) + 1, captions.offsets_BT2.shape[1]
+        patch_BKP = np.zeros((len(rows), most, self.grid**2), np.float32)
+        token_BKT = np.zeros((len(rows), most, tokens), np.float32)
+        patch_BKP[rows_V, slots_V] = patch_weights(boxes_V4, sizes_V2, self.fit, self.grid, rule=self.patch_rule)
+        token_BKT[rows_V, slots_V] = token_weights(captions.offsets_BT2[rows_V], spans_V2)
+        return patch_BKP, token_BKT
 
 
 def global_side(weights: LossWeights) -> bool:
@@ -220,19 +240,11 @@ def local_side(weights: LossWeights) -> bool:
     return weights.local > 0 or weights.tsl > 0
 
 
-def first_visible(row: PairsRow, reach: int) -> LocalPair | None:
-    """The best pair whose sentence begins before character `reach`, where the text limit cuts; failing that, the best
-    pair.
-    """
-    visible = (pair for pair in row.pairs if row.sentences[pair.sentence][0] < reach)
-    return next(visible, row.pairs[0] if row.pairs else None)
-
-
-def _same(images: Sequence[str], texts: Sequence[str]) -> torch.Tensor | None:
-    """Where two items show one image or say the same, off the diagonal; None if nowhere."""
-    if len(set(images)) == len(images) and len(set(texts)) == len(texts):
+def _same(shown: Sequence[str], texts: Sequence[str]) -> torch.Tensor | None:
+    """Where two items show or say the same, off the diagonal; None if nowhere."""
+    if len(set(shown)) == len(shown) and len(set(texts)) == len(texts):
         return None
-    images_B, texts_B = np.unique(images, return_inverse=True)[1], np.unique(texts, return_inverse=True)[1]
-    same_BB = (images_B[:, None] == images_B) | (texts_B[:, None] == texts_B)
+    shown_B, texts_B = np.unique(shown, return_inverse=True)[1], np.unique(texts, return_inverse=True)[1]
+    same_BB = (shown_B[:, None] == shown_B) | (texts_B[:, None] == texts_B)
     np.fill_diagonal(same_BB, False)
     return torch.from_numpy(same_BB)

@@ -29,6 +29,9 @@ MINIMA: dict[str, float] = {
     "global_weight": 0,
     "local_weight": 0,
     "tsl_weight": 0,
+    "pairs_per_sample": 1,
+    "hard_negatives": 0,
+    "lora_rank": 1,
     "epochs": 1,
     "max_steps": 1,
     "batch_size": 2,
@@ -69,6 +72,20 @@ class TrainConfig:
     """No gradient into the local side of the token similarity loss."""
     patch_rule: Literal["overlap", "inside", "area"] = "overlap"
     """Which patches belong to a region: every overlapping one, those inside, or all by the area they share."""
+    pairs_per_sample: int = 1
+    """Local pairs of a sample that take part, best first; together they count as much as a single one."""
+    pair_weights: Literal["uniform", "similarity"] = "uniform"
+    """How several pairs of a sample share its weight: equally, or by their similarity."""
+    in_image_negatives: bool = False
+    """With several pairs per sample: regions of one image are negatives of each other's sentences."""
+    hard_negatives: float = 0.0
+    """Times the similarity of their captions is added to the logits of two samples that are negatives (0: nothing)."""
+    image_tower: Literal["full", "lora", "frozen"] = "full"
+    """What of the image tower learns: all of it, low-rank adapters that are merged in the end, or nothing."""
+    text_tower: Literal["full", "lora", "frozen"] = "full"
+    """The same for the text tower."""
+    lora_rank: int = 8
+    """Rank of the adapters (their alpha is twice the rank)."""
     epochs: int = 10
     """Passes over the samples."""
     max_steps: int | None = None

@@ -99,7 +99,10 @@ class Loop(Trainer):  # type: ignore[misc]
         self.add_callback(self.flow)
         self.encoder, self.config, self.folder, self.validate = encoder, config, folder, validate
         self.objective = Objective(
-            weights=config.weights, tsl_target=config.tsl_target, tsl_stop_gradient=config.tsl_stop_gradient
+            weights=config.weights,
+            tsl_target=config.tsl_target,
+            tsl_stop_gradient=config.tsl_stop_gradient,
+            hard_negatives=config.hard_negatives,
         )
         self.dtype = tower_dtype(config.precision, encoder.device)
         self.base, self.tally = encoder.name, Tally({})

@@ -5,8 +5,8 @@ are much shorter and each pass is padded to its own longest. What the loss weigh
 `global` sees no crop, `local` no whole image. The towers may run in bfloat16; pooling, projection of the pooled
 features and losses are float32.
 
-Shapes: B samples, V of them with a local pair, N = images of the pass, P patches, T tokens, W tower width, D joint
-dimensions.
+Shapes: B samples, K local pairs of a sample at most, V local pairs of all, N images of the pass, P patches, T tokens,
+W tower width, D joint dimensions.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fastgoal.data.images import normalise
-from fastgoal.losses import LossWeights, info_nce, pool, token_similarity
+from fastgoal.losses import LossWeights, caption_hardness, info_nce, pool, token_similarity
 from fastgoal.models.dual_encoder import DualEncoder, ImageFeatures, TextFeatures
 from fastgoal.training.batches import Batch, global_side
 
@@ -29,6 +29,7 @@ class Objective:
     weights: LossWeights
     tsl_target: Literal["diagonal", "matrix"] = "diagonal"
     tsl_stop_gradient: bool = False
+    hard_negatives: float = 0.0
 
     def __call__(
         self, encoder: DualEncoder, batch: Batch, *, model: nn.Module | None = None, dtype: torch.dtype | None = None
@@ -63,7 +64,10 @@ class Objective:
         terms: dict[str, torch.Tensor] = {}
         if self.weights.global_ and seen.captions is not None:
             caption_BD = seen.captions.embedding_BD
-            terms["global"] = info_nce(seen.whole_BD, caption_BD, encoder.logit_scale, same_BB=batch.same_BB)
+            harder_BB = caption_hardness(caption_BD, self.hard_negatives) if self.hard_negatives else None
+            terms["global"] = info_nce(
+                seen.whole_BD, caption_BD, encoder.logit_scale, batch.same_BB, harder_BB=harder_BB
+            )
         if self.weights.local:
             terms["local"] = self._local(encoder, batch, seen)
         if self.weights.tsl:
@@ -73,18 +77,24 @@ class Objective:
     def _local(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
         if seen.sentence_VD is None:
             return seen.whole_BD.new_zeros(())
-        return info_nce(seen.crop_VD, seen.sentence_VD, encoder.logit_scale, same_BB=batch.same_VV)
+        scale = encoder.logit_scale
+        return info_nce(seen.crop_VD, seen.sentence_VD, scale, batch.same_VV, weight_B=batch.weight_V)
 
     def _tsl(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
         """Both modalities; each is a mean over the pairs whose region (sentence) is still within the model's sight."""
         if seen.sentence_VD is None or seen.captions is None:
             return seen.whole_BD.new_zeros(())
-        options: dict[str, Any] = {"target": self.tsl_target, "stop_gradient": self.tsl_stop_gradient}
+        options: dict[str, Any] = {
+            "weight_B": batch.weight_V,
+            "target": self.tsl_target,
+            "stop_gradient": self.tsl_stop_gradient,
+        }
+        row_V, slot_V = batch.rows_V, batch.slots_V
         patches_BPW = seen.images.patches_BPW[: len(batch.ids)].float()
-        patch_VW = pool(patches_BPW, batch.patch_weights_BP)[batch.rows_V]
-        token_VW = pool(seen.captions.tokens_BTW.float(), batch.token_weights_BT)[batch.rows_V]
-        patch_valid_V = batch.patch_weights_BP.any(dim=1)[batch.rows_V]
-        token_valid_V = batch.token_weights_BT.any(dim=1)[batch.rows_V]
+        patch_VW = pool(patches_BPW, batch.patch_weights_BKP)[row_V, slot_V]
+        token_VW = pool(seen.captions.tokens_BTW.float(), batch.token_weights_BKT)[row_V, slot_V]
+        patch_valid_V = batch.patch_weights_BKP.any(dim=2)[row_V, slot_V]
+        token_valid_V = batch.token_weights_BKT.any(dim=2)[row_V, slot_V]
         image = token_similarity(encoder.project_patches(patch_VW), seen.crop_VD, patch_valid_V, **options)
         return image + token_similarity(encoder.project_tokens(token_VW), seen.sentence_VD, token_valid_V, **options)
 

@@ -28,7 +28,7 @@ class Tally:
         self.batches += 1
         self.samples += len(batch.ids)
         self.seen += len(batch.ids)
-        self.unpaired += len(batch.ids) - len(batch.rows_V)
+        self.unpaired += len(batch.ids) - batch.paired
         self.hidden_sentences += batch.hidden_sentences
         self.hidden_regions += batch.hidden_regions
 

@@ -23,6 +23,7 @@ from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training.batches import Collator, PairsDataset, Views
 from fastgoal.training.checkpoints import step_of
+from fastgoal.training.choice import PairChoice
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
 from fastgoal.training.progress import Progress
@@ -146,7 +147,10 @@ def _loop(
     share = config.view_cache_mb * 2**20 // 16
     own = share // max(1, config.num_workers)
     views = Views(table.images, encoder.fit, 11 * own)
-    collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, text_budget=own)
+    choice = PairChoice(
+        count=config.pairs_per_sample, weights=config.pair_weights, in_image_negatives=config.in_image_negatives
+    )
+    collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, choice=choice, text_budget=own)
     validate = RetrievalValidation.of(val, encoder, 4 * share) if isinstance(val, PairsTable) else val
     return Loop(encoder, dataset, collator, config, folder, validate)
 
