@@ -50,6 +50,9 @@ class Protocol:
         where = f"protocol {self.name}"
         if task != self.task:
             raise ConfigError(f"made for {self.task}, not {task}", where=where, mend=f"Use {_named(task)}.")
+        if task == "localisation" and not encoder.traits.projects_parts:
+            what = f"{encoder.traits.title} has no projection for patches, so that it cannot localise"
+            raise ConfigError(what, where=where, mend="Use a model of the CLIP family, or another task.")
         if self.text_tokens not in (None, encoder.text_limit):
             what = f"texts of {self.text_tokens} tokens expected, but the model reads {encoder.text_limit}"
             raise ConfigError(what, where=where, mend=f"Load the model with text_tokens={self.text_tokens}.")

@@ -88,7 +88,7 @@ class DualEncoder(nn.Module):
                 disagrees with the config; a device that is not there.
         """
         encoder = cls(*read_folder(str(name)), name=str(name))
-        if text_tokens is not None and text_tokens != encoder.text_limit:
+        if text_tokens is not None:
             encoder.set_text_limit(text_tokens)
         try:
             return encoder.eval().to(device)
@@ -108,7 +108,9 @@ class DualEncoder(nn.Module):
         Raises:
             ModelError: too few tokens, or a family whose limit cannot change.
         """
-        if tokens != self.text_limit and not self.traits.stretches:
+        if tokens == self.text_limit:
+            return
+        if not self.traits.stretches:
             what = f"{self.traits.title} reads {self.text_limit} tokens, and its text limit cannot change to {tokens}"
             mend = "Leave out the text limit (--tokens, text_tokens); it reads a text at its last position"
             raise ModelError(what, where=self.name, mend=mend)

@@ -255,8 +255,12 @@ class Loop(Trainer):  # type: ignore[misc]
     def keep(self, value: float | None) -> None:
         """Make the present weights the run's model."""
         start = next((row["retrieval"] for row in self.folder.rows() if row["step"] == 0), None)
+        family = self.encoder.family
         facts = CardFacts(
             base=self.base,
+            title=self.encoder.traits.title,
+            classes=(family.Model.__name__, family.Processor.__name__),
+            pads_to_limit=self.encoder.traits.pads_to_limit,
             samples=len(self.train_dataset),
             unpaired=self.train_dataset.unpaired,
             text_limit=self.encoder.text_limit,
