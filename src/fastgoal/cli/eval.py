@@ -25,6 +25,7 @@ from fastgoal.evaluation import (
     evaluate_retrieval,
     protocol_named,
 )
+from fastgoal.models.baselines import load_retriever
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 
@@ -52,7 +53,8 @@ def evaluate(
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
 
     Args:
-        model: a local folder, a hub id, or `tiny`.
+        model: a local folder, a hub id, or `tiny`; for `retrieval` and `joint` also a BLIP-2 for image-text retrieval, or
+            `open_clip:NAME@PRETRAINED` (with `fastgoal[openclip]`).
         data: samples; for `--task joint` a pairs table of the test set, matched once by another model.
         task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10) or
             `localize` (share of sentences whose most similar patch lies in their true box).
@@ -65,14 +67,18 @@ def evaluate(
         raise ConfigError(what, where="--protocol", mend=f"Leave it out, or do not ask for --task {task}.")
     if batch < 1:
         raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
-    encoder = DualEncoder.load(model, device=device, text_tokens=tokens)
+    encoder = load_retriever(model, device=device, text_tokens=tokens)
     if asked.task == "joint":
         result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch)
     else:
         source = open_source(data, root=root, limit=limit, columns=columns.given)
         tell_problems(source)
-        measure = evaluate_localisation if asked.task == "localisation" else evaluate_retrieval
-        result = measure(encoder, source, protocol=asked, batch=batch)
+        if asked.task == "retrieval":
+            result = evaluate_retrieval(encoder, source, protocol=asked, batch=batch)
+        else:
+            asked.expect("localisation", encoder)
+            assert isinstance(encoder, DualEncoder)  # no other model projects patches
+            result = evaluate_localisation(encoder, source, protocol=asked, batch=batch)
     print(describe(result))
     write_result(json, result.to_json())
 

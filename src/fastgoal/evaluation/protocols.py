@@ -14,7 +14,7 @@ from typing import Literal
 
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.geometry import ImageFit
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 Task = Literal["retrieval", "joint", "localisation"]
 
@@ -45,7 +45,7 @@ class Protocol:
         if not self.ks or min(self.ks) < 1:
             raise ConfigError(f"ks of {self.ks}", where=f"protocol {self.name}", mend="Give cut-offs of 1 or more.")
 
-    def expect(self, task: Task, encoder: DualEncoder) -> None:
+    def expect(self, task: Task, encoder: Retriever) -> None:
         """Raises ConfigError where the evaluator or the model is not what the protocol says."""
         where = f"protocol {self.name}"
         if task != self.task:

@@ -18,11 +18,11 @@ from fastgoal.evaluation.metrics import Embeddings, first_relevant_rank, recall_
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.results import EvalResult, Queries, make_result
 from fastgoal.evaluation.views import ViewSet
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 
 def evaluate_retrieval(
-    encoder: DualEncoder,
+    encoder: Retriever,
     source: Source,
     *,
     protocol: Protocol = PROTOCOLS["long-retrieval"],

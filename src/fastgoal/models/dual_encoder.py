@@ -22,7 +22,7 @@ from fastgoal.errors import ModelError
 from fastgoal.models.families import FAMILIES, Family, family_named
 from fastgoal.models.families.traits import Traits
 from fastgoal.models.fingerprint import fingerprint
-from fastgoal.models.folder import read_folder, write_folder
+from fastgoal.models.folder import read_folder, to_device, write_folder
 from fastgoal.models.longtext import LONG_CLIP_TOKENS, stretch
 from fastgoal.models.tokens import TextBatch, tokenize, tokenizer_facts
 
@@ -90,13 +90,7 @@ class DualEncoder(nn.Module):
         encoder = cls(*read_folder(str(name)), name=str(name))
         if text_tokens is not None:
             encoder.set_text_limit(text_tokens)
-        try:
-            return encoder.eval().to(device)
-        except (AssertionError, RuntimeError) as error:
-            what = f"this device cannot be used ({str(error).splitlines()[0]})"
-            raise ModelError(
-                what, where=f"device {device}", mend="Use cpu, or install a torch build for it."
-            ) from error
+        return to_device(encoder.eval(), device)
 
     def save(self, folder: str | Path) -> None:
         """Write a plain transformers folder: config, safetensors, tokenizer, and both processor files."""

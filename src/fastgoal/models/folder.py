@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -18,10 +18,11 @@ from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFas
 
 from fastgoal.errors import ModelError
 from fastgoal.files import force_to_disk, replace_folder, writing
-from fastgoal.models.families import Family, family_named
+from fastgoal.models.families import family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
+Module = TypeVar("Module", bound=torch.nn.Module)
 _FILES = {
     "config": ("config.json",),
     "weights": (
@@ -44,23 +45,47 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
     Raises:
         ModelError: nothing there, another architecture, incomplete weights, or files that cannot be read.
     """
-    source, local = _locate(name)
-    if local:
-        _check_files(Path(source), name)
-    options: dict[str, Any] = {"local_files_only": local}
-    try:
-        family = _family(source, name, options)
-        model, loading = family.Model.from_pretrained(
+    family = family_named(read_model_type(name), name)
+    return read_parts(name, family.Model, family.ImageProcessor)
+
+
+def read_parts(name: str, model_class: Any, image_processor_class: Any) -> tuple[Any, Any, Any]:
+    """The same with the transformers classes given.
+
+    Raises:
+        ModelError: nothing there, incomplete weights, or files that cannot be read.
+    """
+    with _reading(name) as (source, options):
+        model, loading = model_class.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
         tokenizer = _tokenizer(source, name, options)
-        image_processor = family.ImageProcessor.from_pretrained(source, **options)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        raise _unloadable(error, name, local) from error
+        image_processor = image_processor_class.from_pretrained(source, **options)
     _check_weights(loading, name)
     return model, tokenizer, image_processor
+
+
+def read_model_type(name: str) -> object:
+    """What config.json says the architecture is.
+
+    Raises:
+        ModelError: nothing there, or a file that cannot be read.
+    """
+    with _reading(name) as (source, options):
+        return PreTrainedConfig.get_config_dict(source, **options)[0].get("model_type")
+
+
+def to_device(model: Module, device: str | torch.device) -> Module:
+    """The model with its weights on `device`.
+
+    Raises:
+        ModelError: the device is not there.
+    """
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        what = f"this device cannot be used ({str(error).splitlines()[0]})"
+        raise ModelError(what, where=f"device {device}", mend="Use cpu, or install a torch build for it.") from error
 
 
 def read_tokenizer(name: str) -> tuple[Any, int]:
@@ -69,18 +94,25 @@ def read_tokenizer(name: str) -> tuple[Any, int]:
     Raises:
         ModelError: nothing there, another architecture, or files that cannot be read.
     """
+    family = family_named(read_model_type(name), name)
+    with _reading(name) as (source, options):
+        config = family.Model.config_class.from_pretrained(source, **options)
+        tokenizer = _tokenizer(source, name, options)
+    return tokenizer, int(config.text_config.max_position_embeddings)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a model lies and how transformers is to open it; what goes wrong inside is said as a `ModelError`."""
     source, local = _locate(name)
     if local:
         _check_files(Path(source), name)
-    options: dict[str, Any] = {"local_files_only": local}
     try:
-        config = _family(source, name, options).Model.config_class.from_pretrained(source, **options)
-        tokenizer = _tokenizer(source, name, options)
+        yield source, {"local_files_only": local}
     except ModelError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         raise _unloadable(error, name, local) from error
-    return tokenizer, int(config.text_config.max_position_embeddings)
 
 
 def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:
@@ -136,6 +168,9 @@ def _locate(name: str) -> tuple[str, bool]:
         return str(files("fastgoal") / "assets" / BUNDLED), True
     if Path(name).is_dir():
         return name, True
+    if name.startswith("open_clip:"):
+        what = "models of open_clip can be evaluated but not trained"
+        raise ModelError(what, where=name, mend="Give it to `fastgoal eval` only, or train a transformers folder")
     if not _HUB_ID.fullmatch(name):
         raise ModelError("there is no such model folder", where=name, mend="Check the path, or give a hub id or `tiny`")
     return name, False
@@ -157,11 +192,6 @@ def _check_weights(loading: Mapping[str, Any], name: str) -> None:
     if missing := sorted(loading["missing_keys"]):
         what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
         raise ModelError(what, where=name, mend="Use a complete checkpoint")
-
-
-def _family(source: str, name: str, options: Mapping[str, Any]) -> Family:
-    config, _ = PreTrainedConfig.get_config_dict(source, **options)
-    return family_named(config.get("model_type"), name)
 
 
 def _tokenizer(source: str, name: str, options: Mapping[str, Any]) -> Any:

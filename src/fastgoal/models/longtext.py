@@ -45,6 +45,18 @@ def stretch_positions(table_TW: torch.Tensor, length: int, keep: int = KEPT_ROWS
     return torch.cat([table_TW[:keep], tail_MW])
 
 
+def check_cut(asked: int | None, most: int, where: object) -> int:
+    """The text limit of a model whose positions cannot be stretched: what is asked for, or all it has.
+
+    Raises:
+        ModelError: more than it has, or too few for a text.
+    """
+    if asked is not None and not 3 <= asked <= most:
+        what = f"its text limit can be 3 to {most} tokens, not {asked}"
+        raise ModelError(what, where=where, mend="Choose a lower limit, or leave it out" if asked > most else None)
+    return most if asked is None else asked
+
+
 def stretch(model: Any, tokens: int, keep: int = KEPT_ROWS) -> None:
     """Give a model built like CLIP room for `tokens` text tokens, in place: table, position ids and config."""
     embeddings = model.text_model.embeddings
