@@ -42,6 +42,7 @@ def save_blip2(folder):
     PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
     tower = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
     former = {**tower, "vocab_size": len(vocab), "max_position_embeddings": 20, "encoder_hidden_size": 16}
+    former["use_qformer_text_input"] = True
     torch.manual_seed(0)
     model = Blip2ForImageTextRetrieval(
         Blip2Config(
@@ -124,7 +125,7 @@ def test_a_blip2_without_the_heads_of_retrieval_is_refused(blip2, tmp_path):
     weights = load_file(folder / "model.safetensors")
     del weights["text_projection.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="missing, the first text_projection.weight"):
+    with pytest.raises(ModelError, match=r"missing, the first text_projection\.weight"):
         load_retriever(str(folder))
 
 

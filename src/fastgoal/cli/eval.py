@@ -53,8 +53,8 @@ def evaluate(
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
 
     Args:
-        model: a local folder, a hub id, or `tiny`; for `retrieval` and `joint` also a BLIP-2 for image-text retrieval, or
-            `open_clip:NAME@PRETRAINED` (with `fastgoal[openclip]`).
+        model: a local folder, a hub id, or `tiny`; for `retrieval` and `joint` also a BLIP-2 for image-text retrieval,
+            or `open_clip:NAME@PRETRAINED` (with `fastgoal[openclip]`).
         data: samples; for `--task joint` a pairs table of the test set, matched once by another model.
         task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10) or
             `localize` (share of sentences whose most similar patch lies in their true box).
