@@ -10,7 +10,7 @@ from pathlib import Path
 from fastgoal.data.scenes import ScenesConfig, write_scenes
 from fastgoal.data.source import Source, open_source
 from fastgoal.report import ReportFiles, ReportInput
-from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
+from fastgoal.stages import Arm, Experiment, Heading, Mixture, carry_out, publish
 from fastgoal.training import TrainConfig
 
 SCENES = ScenesConfig(train=2400, val=400, test=1000, seed=0)
@@ -27,6 +27,7 @@ class Size:
     short: ScenesConfig
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
+    mixtures: tuple[Mixture, ...] = ()
 
 
 def _arm(method: str, **settings: object) -> Arm:
@@ -49,10 +50,13 @@ def normal() -> Size:
 
 
 def full() -> Size:
-    """All four methods with three seeds, and those that use local pairs once more with the true ones."""
+    """All four methods with three seeds; those that use local pairs once more with the true ones; hard negatives; and
+    what is halfway between the base and its fine-tuned models."""
     true = [replace(_arm(method), name=f"{method} with true pairs", pairs="true") for method in ("local", "goal")]
-    arms = (*(_arm(method) for method in ("global", "local", "no-tsl")), *true, _arm("goal"))
-    return Size(scenes=SCENES, short=SHORT, arms=arms, seeds=SEEDS)
+    hard = replace(_arm("global", hard_negatives=0.5), name="global with hard negatives")
+    arms = (*(_arm(method) for method in ("global", "local", "no-tsl")), *true, hard, _arm("goal"))
+    mixtures = tuple(Mixture(name=f"{method}, half blended", arm=method) for method in ("global", "goal"))
+    return Size(scenes=SCENES, short=SHORT, arms=arms, seeds=SEEDS, mixtures=mixtures)
 
 
 def demo(out: str | Path, size: Size, *, command: str, progress: bool = True) -> tuple[ReportInput, ReportFiles]:
@@ -70,6 +74,7 @@ def demo(out: str | Path, size: Size, *, command: str, progress: bool = True) ->
         test=test["test"],
         short=_scenes(out / "scenes-short", size.short, progress)["test"],
         arms=size.arms,
+        mixtures=size.mixtures,
         seeds=size.seeds,
     )
     record = carry_out(experiment, out, progress=progress)

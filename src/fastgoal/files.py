@@ -107,6 +107,12 @@ def _old(place: Path) -> Path:
     return place.with_name(place.name + ".old")
 
 
+def shown_name(name: str | Path) -> str:
+    """What others see of a model's or data set's name: a folder's own name without where it lies here, else as it
+    is."""
+    return Path(name).resolve().name if Path(name).is_dir() else str(name)
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns the system's refusals inside the block into a `DataError` that names `path` and the mend."""

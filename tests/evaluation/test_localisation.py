@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import save_small_clip
 
 from fastgoal.data.images import fit_pixels, read_image
+from fastgoal.data.samples import GivenRegion
 from fastgoal.embed import embed_texts
 from fastgoal.errors import DataError
 from fastgoal.evaluation.localisation import best_rank, evaluate_localisation, located, patch_centres
@@ -15,6 +17,7 @@ from fastgoal.evaluation.metrics import NO_RANK
 from fastgoal.evaluation.protocols import PROTOCOLS
 from fastgoal.evaluation.views import ViewSet
 from fastgoal.geometry import ImageFit
+from fastgoal.models.dual_encoder import DualEncoder
 
 TOP = replace(PROTOCOLS["localisation"], name="small", ks=(1, 3, 16))
 
@@ -70,6 +73,43 @@ def test_top_k_equals_an_obvious_loop(encoder, source):
     assert result.chance["top-1"] == pytest.approx(100 * np.mean(expected_chance))
     assert result.i2t == {}
     assert 0 < result.t2i["top-1"] <= result.t2i["top-16"] == 100
+
+
+def test_the_published_cut_offs_equal_painted_boxes(source, tmp_path):
+    """Top-5, 10 and 15 (FAST-GOAL, Table XVI), with every box painted white and sent through transformers' own image
+    processor: a patch is in the box if the four pixels around its centre are white."""
+    encoder = DualEncoder.load(save_small_clip(tmp_path / "model", size=32, patch=4))  # 8 x 8 patches
+    protocol = PROTOCOLS["localisation"]
+    assert protocol.ks == (1, 5, 10, 15)
+    ranks, boxed = [], []
+    for sample in source:
+        picture = read_image(source.root / sample.image)
+        draw = np.random.default_rng(len(boxed))
+        with torch.no_grad():
+            pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
+            vision = encoder.model.vision_model(pixels)
+            patches_PD = encoder.model.visual_projection(encoder.model.vision_model.post_layernorm(
+                vision.last_hidden_state[0, 1:]))  # fmt: skip
+        patches_PD = patches_PD / patches_PD.norm(dim=-1, keepdim=True)
+        text_D = embed_texts(encoder, [sample.caption])[0][0]
+        found = False
+        while not found:  # a small box whose edges pass no centre, so that smoothing cannot decide
+            x, y = draw.integers(0, picture.width - 12), draw.integers(0, picture.height - 12)
+            box = (x, y, x + draw.integers(8, 13), y + draw.integers(8, 13))
+            paper = Image.new("RGB", picture.size)
+            paper.paste((255, 255, 255), tuple(int(v) for v in box))
+            painted = encoder.image_processor(paper, return_tensors="np", do_normalize=False)["pixel_values"][0, 0]
+            white = [painted[r - 1 : r + 1, c - 1 : c + 1].mean() for r in range(2, 32, 4) for c in range(2, 32, 4)]
+            found = any(w > 0.8 for w in white) and all(w < 0.2 or w > 0.8 for w in white)
+        order = sorted(range(64), key=lambda patch: -float(patches_PD[patch].numpy() @ text_D))
+        ranks.append(next(rank for rank, patch in enumerate(order, start=1) if white[patch] > 0.8))
+        region = GivenRegion(box=tuple(float(v) for v in box), span=(0, len(sample.caption)))
+        boxed.append(replace(sample, regions=(region,)))
+    result = evaluate_localisation(encoder, replace(source, entries=tuple(boxed)), protocol=protocol)
+    assert result.queries["t2i"].rank_Q.tolist() == ranks
+    for k in (5, 10, 15):
+        assert result.t2i[f"top-{k}"] == pytest.approx(100 * np.mean([rank <= k for rank in ranks]))
+    assert len(set(ranks)) > 4 and min(ranks) <= 15 < max(ranks)
 
 
 def test_chance_of_several_patches_equals_drawing_them(encoder, source):

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
+from fastgoal.data.sentences import split_sentences
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation.metrics import bootstrap_ci
 from fastgoal.evaluation.protocols import PROTOCOLS
-from fastgoal.evaluation.retrieval import evaluate_retrieval
+from fastgoal.evaluation.retrieval import embed_by_sentence, evaluate_retrieval
 from fastgoal.evaluation.views import ViewSet
 from fastgoal.models.dual_encoder import DualEncoder
 
@@ -92,3 +93,39 @@ def test_refusals(encoder, source):
         evaluate_retrieval(encoder, source, protocol=PROTOCOLS["joint"])
     with pytest.raises(ConfigError, match="other images"):
         evaluate_retrieval(encoder, source, views=ViewSet([("0.png", None)], source.images, encoder.fit))
+
+
+def test_sentence_average_equals_transformers_sentence_by_sentence(encoder, source, small_clip_folder):
+    protocol = replace(PROTOCOLS["sentence-average"], ks=(1, 2, 4))
+    long = [replace(s, caption=s.caption + " A third thing. " + "And more, " * 40 + ".", regions=()) for s in source]
+    long[2] = replace(long[2], caption="...")
+    result = evaluate_retrieval(encoder, replace(source, entries=tuple(long)), protocol=protocol, batch=2)
+    clip, processor = CLIPModel.from_pretrained(small_clip_folder), CLIPProcessor.from_pretrained(small_clip_folder)
+
+    def unit(vectors):
+        return vectors / vectors.norm(dim=-1, keepdim=True)
+
+    text_QD = []
+    with torch.no_grad():
+        for sample in long:
+            spans = split_sentences(sample.caption) or [(0, len(sample.caption))]
+            sentences = [processor(text=sample.caption[a:b], return_tensors="pt", truncation=True) for a, b in spans]
+            each = [unit(clip.get_text_features(**inputs).pooler_output[0]) for inputs in sentences]
+            text_QD.append(unit(torch.stack(each).mean(0)))
+        pixels = processor(images=[Image.open(source.root / f"{i}.png") for i in range(6)], return_tensors="pt")
+        sim_QN = (torch.stack(text_QD) @ unit(clip.get_image_features(**pixels).pooler_output).T).numpy()
+    ours, _ = embed_by_sentence(encoder, [sample.caption for sample in long])
+    assert ours == pytest.approx(torch.stack(text_QD).numpy(), abs=1e-5)
+    own = [int(sample.image[0]) for sample in long]
+    for k in protocol.ks:
+        right = [own[q] in np.argsort(-row)[:k] for q, row in enumerate(sim_QN)]
+        assert result.t2i[f"R@{k}"] == pytest.approx(100 * np.mean(right))
+    assert result.protocol == "sentence-average"
+    assert result.truncated_share == pytest.approx(7 / 8)  # all but "..." have a sentence that is too long
+
+
+def test_one_sentence_averaged_is_the_caption_itself(encoder, source):
+    one = replace(source, entries=tuple(replace(s, caption=f"A word about {s.id}", regions=()) for s in source))
+    averaged = evaluate_retrieval(encoder, one, protocol=PROTOCOLS["sentence-average"])
+    plain = evaluate_retrieval(encoder, one)
+    assert np.array_equal(averaged.queries["t2i"].rank_Q, plain.queries["t2i"].rank_Q)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from fastgoal.data.images import read_image
 from fastgoal.data.scenes import ScenesConfig, write_scenes
@@ -15,10 +16,11 @@ from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import EvalResult
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.stages import Arm, Experiment, Heading, carry_out, publish
+from fastgoal.stages import Arm, Experiment, Heading, Mixture, carry_out, publish
 from fastgoal.training import TrainConfig
 
 STEPS = TrainConfig(max_steps=2, batch_size=4, learning_rate=1e-3, epochs=1)
+HALF = Mixture(name="goal, half blended", arm="goal")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def experiment(tmp_path_factory):
         Arm(name="goal with true pairs", config=STEPS, pairs="true"),
         Arm(name="goal", config=STEPS),
     )
-    return Experiment(model="tiny", **sources, arms=arms, seeds=(1, 2), text_tokens=248)
+    return Experiment(model="tiny", **sources, arms=arms, mixtures=(HALF,), seeds=(1, 2), text_tokens=248)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +44,23 @@ def finished(experiment, tmp_path_factory):
 
 def test_every_model_sits_every_protocol_once_per_seed(finished):
     _, record = finished
-    assert list(record.results) == ["base", "base cut at 77", "global", "goal with true pairs", "goal"]
-    for name in ("global", "goal with true pairs", "goal"):
+    trained = ["global", "goal with true pairs", "goal", "goal, half blended"]
+    assert list(record.results) == ["base", "base cut at 77", *trained]
+    for name in trained:
         assert {protocol: len(runs) for protocol, runs in record.results[name].items()} == {
             "long-retrieval": 2, "joint": 2, "localisation": 2,
         }  # fmt: skip
     assert record.results["base"]["long-retrieval"][0].text_tokens == 248
     assert record.results["base cut at 77"]["long-retrieval"][0].text_tokens == 77
+
+
+def test_a_mixture_is_halfway_for_every_seed(finished):
+    _, record = finished
+    base = DualEncoder.load("tiny", text_tokens=248).state_dict()
+    for tuned, mixed in zip(record.folders["goal"], record.folders[HALF.name], strict=True):
+        tuned, mixed = DualEncoder.load(tuned).state_dict(), DualEncoder.load(mixed).state_dict()
+        assert all(torch.allclose(mixed[key], (base[key] + tuned[key]) / 2, atol=1e-7) for key in base)
+        assert any(not torch.equal(mixed[key], tuned[key]) for key in base)
 
 
 def test_contrasts_are_differences_of_the_means_over_seeds(finished):
@@ -62,7 +74,7 @@ def test_contrasts_are_differences_of_the_means_over_seeds(finished):
         assert found["difference"] == pytest.approx(figures[found["a"]] - figures[found["b"]], abs=1e-6)
     assert {(found["a"], found["b"]) for found in record.paired} == {
         ("global", "base"), ("goal with true pairs", "base"), ("goal", "base"),
-        ("goal with true pairs", "global"), ("goal", "global"),
+        ("goal with true pairs", "global"), ("goal", "global"), (HALF.name, "base"), (HALF.name, "global"),
     }  # fmt: skip
 
 
@@ -76,7 +88,11 @@ def test_the_joint_set_is_made_of_true_pairs_where_the_truth_is_known(experiment
 
 def test_a_second_call_repeats_nothing(experiment, finished, monkeypatch):
     out, record = finished
-    weights = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+
+    def trained():
+        return {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors") if "blended" not in str(path)}
+
+    weights = trained()
     assert len(weights) >= 6
 
     def refuse(*_, **__):
@@ -84,7 +100,7 @@ def test_a_second_call_repeats_nothing(experiment, finished, monkeypatch):
 
     monkeypatch.setattr("fastgoal.stages.exam.Exam._evaluate", refuse)
     again = carry_out(experiment, out, progress=False)
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")} == weights
+    assert trained() == weights
     assert again.paired == record.paired
     assert again.match["images_per_second"] == record.match["images_per_second"] > 0
 

@@ -28,12 +28,16 @@ COMMANDS = {
     "demo": "The whole story on built-in data, offline: scenes, matching, fine-tuning, evaluation, report.",
     "run": "The same on your data: split, match, train, evaluate, report.",
     "scenes": "Draw the built-in data set: pictures with long captions and true boxes.",
+    "caption": "Write a long caption for every image with a vision-language model.",
     "check": "What was understood of your data, what is broken, and the mend.",
     "match": "Find which sentence of each caption says what about which region of its image.",
+    "card": "Write the card of a data set: its statistics, and where it comes from.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
+    "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",
+    "blend": "Mix the weights of a base and its fine-tuned model, and find how much of each is best.",
 }
 
 

@@ -1,7 +1,8 @@
 """`fastgoal eval`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -16,21 +17,13 @@ from fastgoal.cli.common import (
     tell_problems,
     write_result,
 )
-from fastgoal.data.source import open_source
+from fastgoal.data.benchmarks import benchmark_asked
+from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
-from fastgoal.evaluation import (
-    EvalResult,
-    evaluate_joint,
-    evaluate_localisation,
-    evaluate_retrieval,
-    protocol_named,
-)
+from fastgoal.evaluation import backbone_of, published, published_table, retention, templates_named
+from fastgoal.evaluation.tasks import TASKS, Asked, open_data
+from fastgoal.evaluation.words import describe, describe_changes
 from fastgoal.models.baselines import load_retriever
-from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.pairs import PairsTable
-
-_TASK = {"retrieval": "retrieval", "joint": "joint", "localize": "localisation"}
-_PROTOCOL = {"retrieval": "long-retrieval", "joint": "joint", "localize": "localisation"}
 
 
 def evaluate(
@@ -38,10 +31,18 @@ def evaluate(
     data: Path,
     /,
     *,
-    task: Literal["retrieval", "joint", "localize"] = "retrieval",
-    protocol: Annotated[str | None, Parameter(help="A named protocol (default: the task's own).")] = None,
+    task: Asked = "retrieval",
+    protocol: Annotated[
+        str | None, Parameter(help="A named protocol (default: the benchmark's or the task's own).")
+    ] = None,
+    against: str | None = None,
+    templates: str | None = None,
+    classes: Path | None = None,
+    language: str = "en",
     tokens: Annotated[int | None, Parameter(help="Stretch or cut the model to this text limit.")] = None,
+    allow_partial: bool = False,
     batch: int = 64,
+    seed: int = 0,
     limit: Limit = None,
     root: Root = None,
     columns: ColumnNames = USUAL,
@@ -50,47 +51,58 @@ def evaluate(
 ) -> None:
     """Evaluate a model by a named protocol.
 
+    A benchmark's name brings its protocol, which refuses any other number of items, and the published figures are
+    printed beside yours.
+
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
+
+    What fine-tuning kept: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
 
     Args:
         model: a local folder, a hub id, or `tiny`; for `retrieval` and `joint` also a BLIP-2 for image-text retrieval,
             or `open_clip:NAME@PRETRAINED` (with `fastgoal[openclip]`).
-        data: samples; for `--task joint` a pairs table of the test set, matched once by another model.
-        task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10) or
-            `localize` (share of sentences whose most similar patch lies in their true box).
+        data: samples, or a benchmark's name with `--root` (docci, dci, long-dci, urban1k, coco, flickr30k, sharegpt4v);
+            for `--task joint` a pairs table of the test set, matched once by another model; for `--task classify` a
+            folder of images per class, CIFAR as published, or Parquet with labels.
+        task: `retrieval` (Recall@k both ways), `joint` (whole images and best regions in one gallery, mAP@10),
+            `localize` (share of sentences whose most similar patch lies in their true box), `classify` (zero-shot
+            classification by the names of the classes) or `robust` (what one false sentence in each caption costs).
+        against: another model to evaluate as well; prints what the first has more than it, query by query.
+        templates: sentences that class names are put into: `plain`, `many`, or a text file, one with {} per line.
+        classes: names of the classes: JSON, or text with a line `folder name` for each (default: classes.json or
+            classes.txt in the data's folder, else the names of the folders).
+        language: of the captions, where sentences are cut.
+        allow_partial: take fewer items than the protocol's name stands for; the result says so.
         batch: images per forward pass.
+        seed: of the false sentences and of the intervals.
     """
     quiet_libraries()
-    asked = protocol_named(protocol or _PROTOCOL[task])
-    if asked.task != _TASK[task]:
-        what = f"protocol '{asked.name}' is for {asked.task}"
-        raise ConfigError(what, where="--protocol", mend=f"Leave it out, or do not ask for --task {task}.")
+    kind = TASKS[task]
+    benchmark = None if task == "classify" else benchmark_asked(data, root)
+    asked = replace(kind.protocol_for(protocol, task, benchmark), partial=allow_partial)
     if batch < 1:
         raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
-    encoder = load_retriever(model, device=device, text_tokens=tokens)
-    if asked.task == "joint":
-        result = evaluate_joint(encoder, PairsTable.open(data, root=root), protocol=asked, batch=batch)
-    else:
-        source = open_source(data, root=root, limit=limit, columns=columns.given)
-        tell_problems(source)
-        if asked.task == "retrieval":
-            result = evaluate_retrieval(encoder, source, protocol=asked, batch=batch)
-        else:
-            asked.expect("localisation", encoder)
-            assert isinstance(encoder, DualEncoder)  # no other model projects patches
-            result = evaluate_localisation(encoder, source, protocol=asked, batch=batch)
-    print(describe(result))
-    write_result(json, result.to_json())
-
-
-def describe(result: EvalResult) -> str:
-    """Figures with their intervals, and what has to stand beside them."""
-    lines = [
-        f"{result.protocol}: {result.items:,} items, {result.text_tokens} tokens "
-        f"({result.truncated_share:.1%} of the texts cut), model {result.model}"
-    ]
-    for way, figures in (("text to image", result.t2i), ("image to text", result.i2t)):
-        ends = result.ci95.get("t2i" if way.startswith("text") else "i2t", {})
-        cells = [f"{name} {value:.1f} [{ends[name][0]:.1f}, {ends[name][1]:.1f}]" for name, value in figures.items()]
-        lines += [f"  {way}: " + "  ".join(cells)] * bool(cells)
-    return "\n".join(lines)
+    if (templates or classes) and task != "classify":
+        where = "--templates" if templates else "--classes"
+        raise ConfigError(
+            f"nothing to do with --task {task}", where=where, mend="Add --task classify, or leave it out."
+        )
+    own = {"language": language, "templates": templates_named(templates or "plain")}
+    options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
+    names = [model] if against is None else [model, against]
+    encoders = [load_retriever(name, device=device, text_tokens=tokens or asked.text_tokens) for name in names]
+    opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
+    if isinstance(opened, Source):
+        tell_problems(opened)
+    results = []
+    for encoder in encoders:
+        results.append(kind.measure(encoder, opened, **options))
+        print(describe(results[-1]))
+    if table := published_table(results[0], backbone_of(encoders[0])):
+        print(table)
+    record = results[0].to_json() | {"published": [row.to_json() for row in published(asked.name)]}
+    if against is not None:
+        changes = retention(results[1], results[0], seed=seed)
+        print(describe_changes(changes))
+        record |= {"against": results[1].to_json(), "paired": changes}
+    write_result(json, record)

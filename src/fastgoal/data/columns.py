@@ -46,6 +46,17 @@ class Columns:
             raise DataError(f"no column is plainly the {role}", where=where, mend=_ask(role, names))
         return replace(self, image=image, caption=caption, id=self._find("id", names, where))
 
+    def image_among(self, names: Sequence[str], where: object) -> str:
+        """The column of images, where captions are not asked for.
+
+        Raises:
+            DataError: it is not there, or none or several could be it.
+        """
+        found = self._find("image", names, where)
+        if found is None:
+            raise DataError("no column is plainly the image", where=where, mend=_ask("image", names))
+        return found
+
     def _find(self, role: str, names: Sequence[str], where: object) -> str | None:
         given = getattr(self, role)
         if given is not None:

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fastgoal.data.benchmarks import benchmark_asked, closest, read_benchmark
+from fastgoal.data.benchmarks.goal_lists import GoalListReader
 from fastgoal.data.columns import Columns
 from fastgoal.data.readers.folder import FolderReader
 from fastgoal.data.readers.lines import CsvReader, JsonLinesReader
@@ -48,6 +50,19 @@ class Problems:
 
     def __len__(self) -> int:
         return sum(self.counts.values())
+
+    def __add__(self, other: "Problems") -> "Problems":
+        return Problems(counts=Counter(self.counts) + Counter(other.counts), first=(self.first + other.first)[:NAMED])
+
+
+def tally(errors: Iterable[DataError]) -> Problems:
+    """Errors by kind, the first few kept."""
+    counts: Counter[str] = Counter()
+    first: list[DataError] = []
+    for error in errors:
+        counts[error.what if error.what in counts or len(counts) < KINDS else "other problems"] += 1
+        first += [error] * (len(first) < NAMED)
+    return Problems(counts=counts, first=tuple(first))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +122,7 @@ class Source:
     @cached_property
     def problems(self) -> Problems:
         """What is left out."""
-        counts: Counter[str] = Counter()
-        first: list[DataError] = []
-        for entry in self.checked():
-            if isinstance(entry, DataError):
-                counts[entry.what if entry.what in counts or len(counts) < KINDS else "other problems"] += 1
-                first += [entry] * (len(first) < NAMED)
-        return Problems(counts=counts, first=tuple(first))
+        return tally(entry for entry in self.checked() if isinstance(entry, DataError))
 
     @cached_property
     def _survey(self) -> "_Survey":
@@ -220,7 +229,8 @@ def open_source(
 
     A folder of images with same-named `.txt` files; a folder with `captions.jsonl` or `captions.csv` (also
     `metadata.jsonl`, `metadata.csv`), or such a file itself; a Parquet file or a folder of them; a folder that
-    `datasets` saved; a WebDataset tar or a folder of them. Only a few rows are read here.
+    `datasets` saved; a WebDataset tar or a folder of them; a list of GOAL's repository (`.json`); a benchmark's name
+    (`docci`, `docci/train`) with the folder of its local copy as `root`. Only a few rows are read here.
 
     Args:
         root: folder that image paths are relative to; default: the folder of the data.
@@ -230,23 +240,34 @@ def open_source(
 
     Raises:
         DataError: nothing usable is there, no column is plainly the image or the caption, or no image lies under the
-            root.
+            root; a benchmark's name that is also a folder here, or without its files.
     """
-    path = Path(data)
-    if not path.exists():
-        raise DataError("no such file or folder", where=path, mend="Check the spelling of the data's path.")
+    path, columns = Path(data), columns or Columns()
     if limit is not None and limit < 1:
         raise DataError(f"a limit of {limit} samples", where="limit", mend="Use at least 1, or none.")
-    folder = path.parent if path.is_file() else path
-    base = Path(root) if root is not None else folder
-    entries = _reader(path, columns or Columns(), base)
-    source = Source(name=path.resolve().name, root=base, entries=entries, limit=limit)
+    if name := benchmark_asked(data, root):
+        path = base = Path(root or ".")
+        entries = _benchmark(name, columns, base)
+    else:
+        base = Path(root) if root is not None else path.parent if path.is_file() else path
+        entries, name = _reader(path, columns, base), path.resolve().name
+    source = Source(name=name, root=base, entries=entries, limit=limit)
     if probe:
         _probe(source, path)
     return source
 
 
+def _benchmark(name: str, columns: Columns, root: Path) -> Iterable[Entry]:
+    if columns != Columns():
+        raise DataError("a benchmark's columns are known", where=name, mend="Leave --image-column and the like out.")
+    return read_benchmark(name, root)
+
+
 def _reader(path: Path, columns: Columns, root: Path) -> Iterable[Entry]:
+    if not path.exists():
+        close = closest(path)
+        hint = f" Did you mean the benchmark '{close}'?" if close else ""
+        raise DataError("no such file or folder", where=path, mend=f"Check the spelling of the data's path.{hint}")
     if path.is_file():
         return _file_reader(path, columns, root)
     if not path.is_dir():
@@ -271,6 +292,8 @@ def _file_reader(file: Path, columns: Columns, root: Path) -> Iterable[Entry]:
     match file.suffix.lower():
         case ".jsonl":
             return JsonLinesReader(file=file, columns=columns, root=root)
+        case ".json":
+            return GoalListReader(file=file, root=root)
         case ".csv" | ".tsv":
             return CsvReader(file=file, columns=columns, root=root)
         case ".parquet" | ".arrow":

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fastgoal.data.samples import Sample, Span
+from fastgoal.data.samples import GivenRegion, Sample, Span
 from fastgoal.data.source import Source
 from fastgoal.embed import embed_texts, inference, pixel_batches
 from fastgoal.errors import ModelError
@@ -30,6 +30,7 @@ from fastgoal.geometry import Box, ImageFit, placement
 from fastgoal.losses import pool
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import token_weights
+from fastgoal.pairs import PairsTable
 
 Bools = npt.NDArray[np.bool_]
 
@@ -100,6 +101,24 @@ def evaluate_localisation(
 def located(source: Source) -> Source:
     """The samples that have a sentence with a true box."""
     return source.only(lambda sample: bool(_sentences(sample)))
+
+
+def pairs_as_truth(table: PairsTable) -> Source:
+    """The samples of a pairs table with their best pair in the place of a true box, for test sets that have none
+    (FAST-GOAL, Table XVI). What it measures is agreement with the matcher, which must not be the evaluated model."""
+    return Source(name=table.folder.name, root=table.root, entries=_BestPairs(table))
+
+
+@dataclass(frozen=True)
+class _BestPairs:
+    table: PairsTable
+
+    def __iter__(self) -> Iterator[Sample]:
+        for row in self.table:
+            if row.skip is None and row.pairs:
+                box, span = row.regions[row.pairs[0].region].box, row.sentences[row.pairs[0].sentence]
+                given = GivenRegion(box=box, span=span)
+                yield Sample(id=row.id, image=row.image, caption=row.caption, regions=(given,))
 
 
 def _sentences(sample: Sample) -> list[Located]:

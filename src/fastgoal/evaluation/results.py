@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from fastgoal.data.source import Problems
 from fastgoal.errors import DataError
 from fastgoal.evaluation.metrics import Floats, Ints, bootstrap_ci, paired_bootstrap
 from fastgoal.evaluation.protocols import Protocol
@@ -33,8 +34,8 @@ class Queries:
     """One direction's queries.
 
     id_Q: stable names, equal for every model evaluated on the same data. image_Q: the image each belongs to; queries of
-        one image are resampled together. rank_Q: rank of the first relevant item, from 1. values: metric -> Q values in
-        0..1.
+        one image are resampled together. rank_Q: rank of the first relevant item, from 1. values: metric -> Q values
+        whose mean is the figure (0..1; changes -1..1; beyond 1 where a query's weight is).
     """
 
     id_Q: npt.NDArray[np.str_]
@@ -45,7 +46,7 @@ class Queries:
     def summary(self, seed: int) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
         """Means and their 95 % intervals, both in percent."""
         names, values_QM = list(self.values), np.stack(list(self.values.values()), 1)
-        ends_M2 = 100 * bootstrap_ci(values_QM, self.image_Q, seed=seed)
+        ends_M2 = 100 * bootstrap_ci(values_QM, self.image_Q, seed=seed).clip(-1, 1)  # weights held may go beyond
         means = {name: float(mean) for name, mean in zip(names, 100 * values_QM.mean(0), strict=True)}
         return means, {name: (float(low), float(high)) for name, (low, high) in zip(names, ends_M2, strict=True)}
 
@@ -55,11 +56,15 @@ class EvalResult:
     """What one model reached under one protocol.
 
     protocol, task, items, text_tokens, image_fit, ties: what was measured (see `Protocol`), as it was.
+    expected: how many items belong to the protocol's name, where it pins them. partial: whether items or captions were
+        fewer than belong to it, so that no published figure compares.
     model, model_fingerprint: what was evaluated. truncated_share: share of captions (of sentences in localisation) cut
         at the text limit, 0..1.
-    t2i, i2t: metric -> percent; localisation is all `t2i`. ci95: direction -> metric -> low and high end in percent.
+    t2i, i2t: metric -> percent; localisation is all `t2i`, classification all `i2t`. ci95: direction -> metric -> low
+        and high end in percent.
     chance: metric -> percent of a guess, where that is known. counts: sizes of galleries and query sets, things left
         out.
+    skipped, skipped_samples: what could not be read: how often, by reason; and the first few, `{"where", "reason"}`.
     pairs: fingerprints of the pairs a joint test set was made from.
     queries: direction -> values behind the figures; not in JSON, empty if only that was read.
     """
@@ -78,9 +83,13 @@ class EvalResult:
     ci95: Mapping[str, Mapping[str, tuple[float, float]]]
     chance: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped_samples: Sequence[Mapping[str, str]] = ()
     pairs: Mapping[str, str] = field(default_factory=dict)
     seconds: float
     versions: Mapping[str, str]
+    expected: int | None = None
+    partial: bool = False
     queries: Mapping[Direction, Queries] = field(default_factory=dict, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -91,19 +100,21 @@ class EvalResult:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`.
+        """The inverse of `to_json`; what a command has put beside its result is ignored.
 
         Raises:
             DataError: not an evaluation result.
         """
         try:
+            record = {key: value for key, value in record.items() if key != "published"}
             fit: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in record["image_fit"].items()
             }
             ci95 = {
                 way: {key: (low, high) for key, (low, high) in ends.items()} for way, ends in record["ci95"].items()
             }
-            return cls(**{**record, "image_fit": ImageFit(**fit), "ci95": ci95})
+            own = {key: value for key, value in record.items() if key in {f.name for f in fields(cls)}}
+            return cls(**{**own, "image_fit": ImageFit(**fit), "ci95": ci95})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             mend = "Evaluate again with this version of fastgoal."
             raise DataError(f"not an evaluation result ({error})", mend=mend) from None
@@ -169,6 +180,7 @@ def make_result(
     seed: int = 0,
     chance: Mapping[str, float] | None = None,
     counts: Mapping[str, int] | None = None,
+    skipped: Problems | None = None,
     pairs: Mapping[str, str] | None = None,
 ) -> EvalResult:
     """Summarise the values per query, and put beside them what was measured, on which model, by which versions."""
@@ -177,17 +189,21 @@ def make_result(
         protocol=protocol.name,
         task=protocol.task,
         items=items,
+        expected=protocol.items,
+        partial=protocol.falls_short(items, (counts or {}).get("captions")),
         model=encoder.name,
         model_fingerprint=encoder.fingerprint,
         text_tokens=encoder.text_limit,
         truncated_share=truncated_share,
         image_fit=encoder.fit,
         ties=protocol.ties,
-        t2i=summaries["t2i"][0],
+        t2i=summaries["t2i"][0] if "t2i" in summaries else {},
         i2t=summaries["i2t"][0] if "i2t" in summaries else {},
         ci95={way: ends for way, (_, ends) in summaries.items()},
         chance=chance or {},
         counts=counts or {},
+        skipped=dict(skipped.counts) if skipped else {},
+        skipped_samples=[{"where": str(e.where), "reason": e.what} for e in skipped.first] if skipped else [],
         pairs=pairs or {},
         seconds=seconds,
         versions={name: version(name) for name in ("fastgoal", "torch", "transformers")}

@@ -8,9 +8,11 @@ Shapes: N views, H = W = side of the model's input, C = 3 channels.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,8 @@ from fastgoal.models.retriever import Retriever
 Wanted = tuple[str, Box | None]
 """An image (relative URI) and the crop of it in whole pixels; None for the whole image."""
 
+T = TypeVar("T")
+R = TypeVar("R")
 _AHEAD = 32  # images decoded before they are asked for
 
 
@@ -84,21 +88,35 @@ class ViewSet:
             raise ConfigError(what, mend="Make a view set for each image fit.")
 
     def _decoded(self) -> Iterator[View]:
-        pool, ahead = ThreadPoolExecutor(self._workers), deque[Future[list[View]]]()
-        try:
-            for image, group in groupby(self.wanted, key=lambda wanted: wanted[0]):
-                ahead.append(pool.submit(self._decode, image, [box for _, box in group]))
-                if len(ahead) > _AHEAD:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for views in look_ahead(self._decode, self._opened(), self._workers):
+            yield from views
 
-    def _decode(self, image: str, boxes: Sequence[Box | None]) -> list[View]:
-        picture = read_image(self._images.open(image), where=self._images.root / image)
+    def _opened(self) -> Iterator[tuple[str, Path | bytes, list[Box | None]]]:
+        for image, group in groupby(self.wanted, key=lambda wanted: wanted[0]):
+            yield image, self._images.open(image), [box for _, box in group]
+
+    def _decode(self, opened: tuple[str, Path | bytes, list[Box | None]]) -> list[View]:
+        image, raw, boxes = opened
+        picture = read_image(raw, where=self._images.root / image)
         self.size_of[image] = picture.size
         return [fit_pixels(picture, self.fit, box) for box in boxes]
+
+
+def look_ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """`work` of each item, in order, done by threads a few items ahead of their use.
+
+    The items themselves are drawn by the caller's thread alone: a table is no place for several.
+    """
+    pool, ahead = ThreadPoolExecutor(workers), deque[Future[R]]()
+    try:
+        for item in items:
+            ahead.append(pool.submit(work, item))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _geometry(fit: ImageFit) -> tuple[str, int, int, int]:

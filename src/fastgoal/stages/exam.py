@@ -22,9 +22,9 @@ from fastgoal.evaluation import (
     evaluate_retrieval,
     located,
 )
-from fastgoal.files import read_json, write_json, writing
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
+from fastgoal.stages.kept import kept
 
 BASE = "base"
 FIGURES = {
@@ -63,9 +63,9 @@ class Exam:
             limit = encoder.limit_for(self.text_tokens)
             if name == BASE and encoder.text_limit < limit:
                 cut = f"{BASE} cut at {encoder.text_limit}"
-                results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / _slug(cut))]}
+                results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / slug(cut))]}
             encoder.set_text_limit(limit)
-            here = out / _slug(f"{name} {number}" if len(folders) > 1 else name)
+            here = out / slug(f"{name} {number}" if len(folders) > 1 else name)
             for protocol in self._protocols(encoder):
                 results[name].setdefault(protocol, []).append(self._take(name, protocol, encoder, here))
         return results
@@ -81,15 +81,7 @@ class Exam:
     def _take(self, name: str, protocol: str, encoder: DualEncoder, folder: Path) -> EvalResult:
         encoder.name = name
         path, key = folder / f"{protocol}.json", self._key(protocol, encoder)
-        key_file = path.with_suffix(".key.json")
-        if path.exists() and read_json(key_file) == key:
-            return EvalResult.load(path)
-        result = self._evaluate(PROTOCOLS[protocol], encoder)
-        with writing(key_file):
-            key_file.unlink(missing_ok=True)  # first, so that no moment has another's key beside this result
-        result.save(path)
-        write_json(key_file, key)
-        return result
+        return kept(path, key, lambda: self._evaluate(PROTOCOLS[protocol], encoder))
 
     def _key(self, protocol: str, encoder: DualEncoder) -> dict[str, Any]:
         """What a result depends on."""
@@ -127,5 +119,6 @@ def contrasts(results: Results) -> list[dict[str, Any]]:
     return found
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A model's name as that of a folder."""
     return name.replace(" ", "-")

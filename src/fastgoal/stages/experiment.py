@@ -22,11 +22,12 @@ from fastgoal.evaluation import EvalResult
 from fastgoal.files import read_json, write_json
 from fastgoal.matching import MatchSettings, match
 from fastgoal.matching.judge import NAMED
+from fastgoal.models.blend import blend
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.regions import make_proposer
 from fastgoal.regions.region import Proposer
-from fastgoal.stages.exam import BASE, Exam, contrasts
+from fastgoal.stages.exam import BASE, Exam, contrasts, slug
 from fastgoal.training import TrainConfig, expect_trainable, train
 
 
@@ -43,12 +44,22 @@ class Arm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """A trained arm blended with the base it came from: `alpha` of the one, the rest of the other."""
+
+    name: str
+    arm: str
+    alpha: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Everything that decides the figures: data, base model, candidate regions, arms and seeds.
 
     model: folder, hub id or `tiny`; before it is trained it also matches, at its own text limit.
     regions, detector: see `make_proposer`. language: of the captions.
-    seeds: every arm is trained once with each.
+    mixtures: trained arms that are blended with the base and measured as well. seeds: every arm is trained once with
+        each.
     short: samples with short captions, evaluated before and after to show what is kept; `first sentences` takes those
         of the test set (None: not measured).
     text_tokens: the text limit that the base is stretched to and trained at; None as in `TrainConfig`.
@@ -59,6 +70,7 @@ class Experiment:
     val: Source
     test: Source
     arms: tuple[Arm, ...]
+    mixtures: tuple[Mixture, ...] = ()
     seeds: tuple[int, ...] = (1337,)
     regions: str = "flism"
     detector: str | None = None
@@ -71,6 +83,10 @@ class Experiment:
         names = [arm.name for arm in self.arms]
         if not names or len(set(names)) != len(names) or not self.seeds:
             raise ConfigError("arms need distinct names and a seed", where="methods", mend="Name each method once.")
+        if unknown := [mixture.arm for mixture in self.mixtures if mixture.arm not in names]:
+            raise ConfigError(
+                f"no arm is called {unknown[0]!r}", where="mixtures", mend="Blend an arm that is trained."
+            )
 
 
 @dataclass(kw_only=True)
@@ -114,6 +130,12 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
         with record.timed(f"train {arm.name}"):
             record.folders[arm.name] = [
                 _train(experiment, arm, seed, out, record, progress) for seed in experiment.seeds
+            ]
+    for mixture in experiment.mixtures:
+        with record.timed(f"blend {mixture.name}"):
+            record.folders[mixture.name] = [
+                _blend(experiment, mixture, tuned, out / "runs" / f"{slug(mixture.name)}-{seed}")
+                for seed, tuned in zip(experiment.seeds, record.folders[mixture.arm], strict=True)
             ]
     with record.timed("evaluate"):
         short = first_sentences(test, experiment.language) if isinstance(experiment.short, str) else experiment.short
@@ -168,13 +190,20 @@ def _with_skips(report: dict[str, Any], others: Iterable[PairsTable]) -> dict[st
 def _train(experiment: Experiment, arm: Arm, seed: int, out: Path, record: Record, progress: bool) -> str:
     """Train one arm with one seed; returns the folder of its best weights."""
     config = replace(arm.config, seed=seed, text_tokens=experiment.text_tokens)
-    folder = out / "runs" / f"{arm.name.replace(' ', '-')}-{seed}"
+    folder = out / "runs" / f"{slug(arm.name)}-{seed}"
     encoder = DualEncoder.load(experiment.model, device=experiment.device)
     table = record.tables["true" if arm.pairs == "true" else "train"]
     train(table, encoder, folder, config, val=record.tables["val"], resume=True, progress=progress)
     if arm.name not in record.histories:
         lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
         record.histories[arm.name] = [json.loads(line) for line in lines]
+    return str(folder / "model")
+
+
+def _blend(experiment: Experiment, mixture: Mixture, tuned: str, folder: Path) -> str:
+    """Blend the weights of one seed; quicker to do again than to find out whether it was done of the same weights."""
+    base = DualEncoder.load(experiment.model)
+    blend(base, DualEncoder.load(tuned), mixture.alpha).save(folder / "model")
     return str(folder / "model")
 
 

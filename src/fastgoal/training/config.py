@@ -138,6 +138,12 @@ class TrainConfig:
         for name in ABOVE_ZERO:
             _check(name, getattr(self, name), lambda value: value > 0, "greater than 0")
         _ = self.weights  # refuses weights that are all 0
+        if self.image_tower == self.text_tower == "frozen":
+            mend = "Let one tower learn, in full or with adapters."
+            raise ConfigError("both towers are frozen", where="image_tower, text_tower", mend=mend)
+        if self.in_image_negatives and self.pairs_per_sample == 1:
+            mend = "Set pairs_per_sample to 2 or more."
+            raise ConfigError("one pair per sample has no in-image negatives", where="in_image_negatives", mend=mend)
 
     @property
     def weights(self) -> LossWeights:

@@ -25,6 +25,7 @@ from fastgoal.files import read_json, write_json
 from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import writing_weights
+from fastgoal.training.adapt import plain
 from fastgoal.training.batches import Batch, Collator, PairsDataset
 from fastgoal.training.card import CardFacts, model_card
 from fastgoal.training.checkpoints import publish
@@ -269,7 +270,7 @@ class Loop(Trainer):  # type: ignore[misc]
             validation=value,
             start=start,
         )
-        self.folder.keep_model(self.encoder, model_card(facts, self.config))
+        self.folder.keep_model(plain(self.encoder), model_card(facts, self.config))
         self.best = {"step": self.state.global_step, "retrieval": value}
         write_json(self.folder.best, self.best)
 

@@ -21,6 +21,7 @@ from fastgoal.errors import ConfigError
 from fastgoal.files import read_json, write_json
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
+from fastgoal.training.adapt import adapted
 from fastgoal.training.batches import Collator, PairsDataset, Views
 from fastgoal.training.checkpoints import step_of
 from fastgoal.training.choice import PairChoice
@@ -108,10 +109,13 @@ def train(
             return TrainReport(**done)
         checkpoint = folder.checkpoint()
         folder.cut(None if checkpoint is None else step_of(checkpoint))
-        loop = _loop(table, encoder, dataset, config, folder, val)
-        _refuse_endless_warmup(config, loop)
-        loop.args.eval_on_start = loop.validate is not None and checkpoint is None
-        _run(loop, checkpoint, Progress(config.method) if progress else None)
+        with adapted(encoder, config):
+            loop = _loop(table, encoder, dataset, config, folder, val)
+            _refuse_endless_warmup(config, loop)
+            loop.args.eval_on_start = loop.validate is not None and checkpoint is None
+            _run(loop, checkpoint, Progress(config.method) if progress else None)
+        if loop.best is not None and loop.best["step"] != loop.state.global_step:
+            _load_best(encoder, folder)
     report = _report(loop)
     write_json(folder.report, asdict(report))
     return report
@@ -190,8 +194,6 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
     loop.encoder.eval()
     if loop.best is None:
         loop.keep(None)
-    elif loop.best["step"] != loop.state.global_step:
-        _load_best(loop.encoder, loop.folder)
 
 
 def _load_best(encoder: DualEncoder, folder: RunFolder) -> None:

@@ -18,7 +18,7 @@ class FolderReader:
     folder: Path
 
     def __iter__(self) -> Iterator[Sample | DataError]:
-        images, texts = self._names()
+        images, texts = self.names()
         for image in images:
             yield self._sample(image)
         named = {Path(image).with_suffix("").as_posix() for image in images}
@@ -28,7 +28,8 @@ class FolderReader:
                     "caption without an image", where=self.folder / text, mend="Add its image or remove it."
                 )
 
-    def _names(self) -> tuple[list[str], list[str]]:
+    def names(self) -> tuple[list[str], list[str]]:
+        """Relative paths of the images and of the `.txt` files, each sorted."""
         images: list[str] = []
         texts: list[str] = []
         for place, folders, files in os.walk(self.folder):  # does not follow links to folders, so loops cannot occur

@@ -33,7 +33,7 @@ class JsonLinesReader:
                     continue
                 where = f"{self.file}:{number}"
                 try:
-                    record = _decode(raw, where)
+                    record = decode_line(raw, where)
                 except DataError as error:
                     yield error
                     continue
@@ -42,7 +42,7 @@ class JsonLinesReader:
                 yield from samples_of(record, where, columns or self.columns, self.root)
 
 
-def _decode(raw: bytes, where: str) -> Any:
+def decode_line(raw: bytes, where: str) -> Any:
     try:
         return json.loads(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

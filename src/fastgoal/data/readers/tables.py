@@ -40,10 +40,10 @@ class TableReader:
                 raise DataError(what, where=file, mend="Copy or write it again.") from error
 
     def _rows(self, file: Path) -> Iterator[Sample | DataError]:
-        schema, batches = _opened(file)
+        schema, batches = open_table(file)
         columns = self.columns.among(schema.names, file)
         image = str(columns.image)
-        inside = _holds_images(schema.field(image).type)
+        inside = holds_images(schema.field(image).type)
         wanted = [name for name in (columns.caption, columns.id, "regions") if name in schema.names]
         name, row = Path(os.path.relpath(file, self.root)).as_posix(), 0
         for batch in batches([*wanted, *([] if inside else [image])]):
@@ -55,8 +55,8 @@ class TableReader:
                 row += 1
 
 
-def _opened(file: Path) -> tuple[pa.Schema, Any]:
-    """A table's schema, and a function from names of columns to batches of rows."""
+def open_table(file: Path) -> tuple[pa.Schema, Any]:
+    """A Parquet or Arrow table's schema, and a function from names of columns to batches of rows."""
     if file.suffix == ".parquet":
         parquet = pq.ParquetFile(file, memory_map=True)
         return parquet.schema_arrow, lambda names: parquet.iter_batches(_ROWS, columns=names)
@@ -64,7 +64,7 @@ def _opened(file: Path) -> tuple[pa.Schema, Any]:
     return table.schema, lambda names: table.select(names).to_batches(_ROWS)
 
 
-def _holds_images(kind: pa.DataType) -> bool:
+def holds_images(kind: pa.DataType) -> bool:
     """Whether a column holds the images themselves: bytes, or `datasets`' struct of bytes and path."""
     if pa.types.is_struct(kind):
         return any(field.name == "bytes" for field in kind)

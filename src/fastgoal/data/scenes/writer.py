@@ -114,7 +114,7 @@ def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], ba
     lines = []
     for sample, image in samples:
         with writing(folder / sample.image):
-            (folder / sample.image).write_bytes(_jpeg(image))
+            (folder / sample.image).write_bytes(jpeg(image))
         regions = [
             {"box": list(region.box), "span": list(region.span or ()), "label": region.label}
             for region in sample.regions
@@ -126,7 +126,7 @@ def _write_split(folder: Path, samples: Iterator[tuple[Sample, Image.Image]], ba
     write_file(captions, "\n".join(lines) + "\n")
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def jpeg(image: Image.Image) -> bytes:
     """The image as a file's bytes: Pillow itself does not say when a disk takes only a part of them."""
     file = io.BytesIO()
     # full chroma: the textures are as fine as the chroma blocks that JPEG would otherwise merge
