@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import tests.bad_input.models  # noqa: F401
 from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 
 from fastgoal.cli import main
