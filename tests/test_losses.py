@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fastgoal.errors import ConfigError
-from fastgoal.losses import METHODS, LossWeights, caption_hardness, info_nce, pool, token_similarity
+from fastgoal.losses import METHODS, LossWeights, caption_hardness, info_nce, pool, sigmoid_loss, token_similarity
 
 MASKS = {"none": [0, 0, 0, 0, 0], "one": [0, 0, 1, 0, 0], "some": [1, 0, 1, 1, 0], "all": [1, 1, 1, 1, 1]}
 
@@ -189,3 +189,83 @@ def test_methods_are_the_ablation_rows():
 def test_weights_that_cannot_teach_are_refused(bad):
     with pytest.raises(ConfigError, match="cannot be used"):
         LossWeights(global_=bad[0], local=bad[1], tsl=bad[2])
+
+
+def sigmoid_by_hand(image, text, scale, bias, same, valid):
+    """SigLIP's equation 1 in plain numbers, only over the valid rows, divided by their number."""
+    rows = [i for i, ok in enumerate(valid) if ok]
+    total = 0.0
+    for i in rows:
+        for j in rows:
+            if i == j or not same[i][j]:
+                sign = 1 if i == j else -1
+                total += math.log(1 + math.exp(-sign * (float(scale * (image[i] @ text[j])) + bias)))
+    return total / len(rows) if rows else 0.0
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_the_sigmoid_loss_is_the_formula(mask, diagonal):
+    image, text, valid = unit(5, 7), unit(5, 7, seed=1), torch.tensor(MASKS[mask], dtype=torch.bool)
+    same = torch.zeros(5, 5, dtype=torch.bool)
+    same[0, 2] = same[2, 0] = same[3, 2] = True  # also where only one of the two directions is marked
+    same.fill_diagonal_(diagonal)
+    wanted = sigmoid_by_hand(image, text, 10.0, -3.0, same.tolist(), MASKS[mask])
+    assert float(sigmoid_loss(image, text, 10.0, -3.0, same, valid)) == pytest.approx(wanted, abs=1e-12)
+    if mask == "all":
+        plain = sigmoid_by_hand(image, text, 10.0, -3.0, [[False] * 5] * 5, MASKS[mask])
+        assert float(sigmoid_loss(image, text, 10.0, -3.0)) == pytest.approx(plain, abs=1e-12)
+        assert plain > wanted
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_sigmoid_loss_gradients(mask):
+    image, text = unit(5, 3, grad=True), unit(5, 3, seed=1, grad=True)
+    scale, bias = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (3.0, -2.0))
+    same, valid = torch.zeros(5, 5, dtype=torch.bool), torch.tensor(MASKS[mask], dtype=torch.bool)
+    same[0, 3] = same[3, 0] = True
+    loss = lambda *inputs: sigmoid_loss(*inputs, same, valid)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, (image, text, scale, bias))
+
+
+def test_ignored_pairs_have_no_say_in_the_sigmoid_loss():
+    image, text = unit(4, 6).requires_grad_(), unit(4, 6, seed=1).requires_grad_()
+    valid, same = torch.tensor([True, True, True, False]), torch.zeros(4, 4, dtype=torch.bool)
+    same[0, 1] = same[1, 0] = same[0, 2] = same[2, 0] = True
+    sigmoid_loss(image, text, 5.0, -1.0, same, valid).backward()
+    pull = torch.sigmoid(-(5 * image[0] @ text[0] - 1)) * -5 * text[0] / 3
+    torch.testing.assert_close(image.grad[0], pull.detach())  # its own pair alone moves row 0
+    assert image.grad[3].abs().sum() == text.grad[3].abs().sum() == 0
+
+
+def test_sigmoid_weights_count_like_repetitions():
+    image, text = unit(3, 6), unit(3, 6, seed=1)
+    even, doubled = (sigmoid_loss(image, text, 5.0, -1.0, weight_B=torch.tensor([w, w, w])) for w in (1.0, 2.0))
+    torch.testing.assert_close(even, doubled)
+    torch.testing.assert_close(even, sigmoid_loss(image, text, 5.0, -1.0))
+    alone = sigmoid_loss(image, text, 5.0, -1.0, weight_B=torch.tensor([1.0, 0.0, 0.0]))
+    logits, signs = 5 * image @ text.T - 1, 2 * torch.eye(3, dtype=torch.float64) - 1
+    loss = -nn.functional.logsigmoid(signs * logits)
+    torch.testing.assert_close(alone, (loss[0].sum() + loss[:, 0].sum()) / 2)
+
+
+def test_the_sigmoid_loss_is_transformers_own():
+    from transformers import SiglipConfig, SiglipModel
+
+    tower = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 8, "intermediate_size": 16}
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "vocab_size": 50, "max_position_embeddings": 6}
+    torch.manual_seed(0)
+    config = SiglipConfig(text_config={**tower, **ids}, vision_config={**tower, "image_size": 8, "patch_size": 4})
+    model = SiglipModel(config).eval()
+    model.logit_scale.data.fill_(1.5)
+    model.logit_bias.data.fill_(-2.0)
+    with torch.inference_mode():
+        out = model(torch.randint(0, 50, (4, 6)), torch.randn(4, 3, 8, 8), return_loss=True)
+        ours = sigmoid_loss(out.image_embeds, out.text_embeds, model.logit_scale.exp().squeeze(), -2.0)
+    torch.testing.assert_close(ours, out.loss)
+
+
+@pytest.mark.parametrize("bias", [0.0, -1e4])
+def test_the_sigmoid_loss_stays_finite(bias):
+    image, text = unit(3, 4).float(), unit(3, 4, seed=1).float()
+    assert torch.isfinite(sigmoid_loss(image, text, 1e4, bias))

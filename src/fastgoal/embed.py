@@ -19,7 +19,7 @@ from PIL import Image
 
 from fastgoal.data.images import fit_pixels, normalise
 from fastgoal.errors import DataError
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 Floats = npt.NDArray[np.float32]
 View = npt.NDArray[np.uint8]
@@ -28,7 +28,7 @@ Progress = Callable[[int], object]
 
 
 def embed_texts(
-    encoder: DualEncoder, texts: Sequence[str], *, batch: int = 256, progress: Progress | None = None
+    encoder: Retriever, texts: Sequence[str], *, batch: int = 256, progress: Progress | None = None
 ) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Embed texts, each alone.
 
@@ -52,7 +52,7 @@ def embed_texts(
 
 
 def embed_images(
-    encoder: DualEncoder,
+    encoder: Retriever,
     images: Iterable[Image.Image | View],
     *,
     batch: int = 64,
@@ -60,28 +60,28 @@ def embed_images(
 ) -> Floats:
     """Embed images: upright pictures, or views that `fit_pixels` already made (uint8 H x W x C), in any mixture.
 
-    Returns: N x D float32 of unit length, in the order given.
+    Returns: N x D float32 of unit length, in the order given; N x K x D from a model with K vectors per image.
 
     Raises:
         DataError: a view that is not of the model's input size.
     """
-    parts = [np.empty((0, encoder.dim), np.float32)]
+    parts: list[Floats] = []
     with inference(encoder):
         for pixels_BCHW in pixel_batches(encoder, images, batch):
             parts.append(encoder.encode_images(pixels_BCHW).embedding_BD.float().cpu().numpy())
             if progress is not None:
                 progress(len(pixels_BCHW))
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.empty((0, encoder.dim), np.float32)
 
 
-def pixel_batches(encoder: DualEncoder, images: Iterable[Image.Image | View], batch: int) -> Iterator[torch.Tensor]:
+def pixel_batches(encoder: Retriever, images: Iterable[Image.Image | View], batch: int) -> Iterator[torch.Tensor]:
     """Normalised B x C x H x W input for the encoder, on its device, drawn from `images` only as fast as it is used."""
     source = iter(images)
     while views := [_view(image, encoder) for image in islice(source, batch)]:
         yield normalise(torch.from_numpy(np.stack(views)).to(encoder.device), encoder.fit)
 
 
-def _view(image: Image.Image | View, encoder: DualEncoder) -> View:
+def _view(image: Image.Image | View, encoder: Retriever) -> View:
     view = fit_pixels(image, encoder.fit) if isinstance(image, Image.Image) else image
     if view.shape != (encoder.fit.size, encoder.fit.size, 3) or view.dtype != np.uint8:
         what = f"a view of shape {view.shape} and type {view.dtype} is not the model's input"
@@ -92,7 +92,7 @@ def _view(image: Image.Image | View, encoder: DualEncoder) -> View:
 
 
 @contextmanager
-def inference(encoder: DualEncoder) -> Iterator[None]:
+def inference(encoder: Retriever) -> Iterator[None]:
     """No gradients and no dropout inside; the encoder's training state is put back afterwards."""
     training = encoder.training
     encoder.eval()

@@ -7,7 +7,9 @@ sentence), once pooled and projected, be the embedding of the region (or sentenc
 pair is masked out: local and TSL terms are means over the valid pairs, and zero, with a gradient of zero, when
 there is none.
 
-Source: GOAL (arXiv 2503.17782, equations 9 to 15), FAST-GOAL (arXiv 2605.26615).
+Models of the SigLIP family have their sigmoid loss in the place of InfoNCE.
+
+Source: GOAL (arXiv 2503.17782, equations 9 to 15), FAST-GOAL (arXiv 2605.26615), SigLIP (arXiv 2303.15343).
 
 Shapes: B samples, D joint dimensions, T tokens or patches, W tower width. Embeddings have unit length.
 """
@@ -83,6 +85,45 @@ def info_nce(
         logits_BB = logits_BB.masked_fill(ignored_BB & ~pairs_BB, float("-inf"))
         loss_B = -(logits_BB.log_softmax(dim=1).diagonal() + logits_BB.log_softmax(dim=0).diagonal()) / 2
         return _mean(loss_B, valid_B, weight_B)
+
+
+def sigmoid_loss(
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    scale: torch.Tensor | float,
+    bias: torch.Tensor | float,
+    same_BB: torch.Tensor | None = None,
+    valid_B: torch.Tensor | None = None,
+    *,
+    weight_B: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """SigLIP's loss: for every image and text by themselves, whether they belong together (arXiv 2303.15343, eq. 1).
+
+        -sum over i, j of log sigmoid(z_ij (scale * x_i . y_j + bias)) / B, with z_ij = 1 if i = j, else -1
+
+    The sum is divided by the number of rows B, not of pairs, as in the paper and in transformers; so the loss of a row
+    grows with the batch.
+
+    Args:
+        image_BD, text_BD, scale, valid_B: as in `info_nce`.
+        bias: added to every logit; negative at the start of training, because nearly all pairs are negatives.
+        same_BB: true where image i and text j are no negatives of each other: such pairs contribute nothing.
+        weight_B: how much each row counts, 0 or more; a negative counts as the mean of its two rows. None: all the
+            same.
+
+    Returns:
+        Scalar: per valid row (by weight); 0 without any.
+    """
+    with _full_precision(image_BD):
+        logits_BB = scale * (image_BD @ text_BD.T) + bias
+        valid_B = _valid(valid_B, logits_BB)
+        pairs_BB = torch.eye(len(logits_BB), dtype=torch.bool, device=logits_BB.device)
+        counted_BB = valid_B[:, None] & valid_B
+        if same_BB is not None:
+            counted_BB = counted_BB & (pairs_BB | ~same_BB.to(logits_BB.device))
+        signs_BB = 2 * pairs_BB.to(logits_BB) - 1
+        loss_BB = -torch.nn.functional.logsigmoid(signs_BB * logits_BB) * counted_BB
+        return _mean((loss_BB.sum(dim=0) + loss_BB.sum(dim=1)) / 2, valid_B, weight_B)
 
 
 def caption_hardness(text_BD: torch.Tensor, weight: float) -> torch.Tensor:

@@ -27,6 +27,7 @@ class RunSettings:
     methods: what to train; `global` is plain fine-tuning and the baseline of the report.
     epochs, batch_size, learning_rate, warmup_steps: None derives them from the size of the data and of the model (see
         `training.presets`); the report says why.
+    text_tokens: the text limit; None as in `TrainConfig`.
     shares: of the images, for training, validation and test.
     limit: use the first samples only. root, columns: see `open_source`.
     """
@@ -42,7 +43,7 @@ class RunSettings:
     batch_size: int | None = None
     learning_rate: float | None = None
     warmup_steps: int | None = None
-    text_tokens: int = 248
+    text_tokens: int | None = None
     shares: tuple[float, float, float] = (0.8, 0.1, 0.1)
     seed: int = 1337
     limit: int | None = None
@@ -114,7 +115,8 @@ def _experiment(settings: RunSettings, parts: Mapping[str, Source], chosen: Pres
 
 def _settings(settings: RunSettings, parts: Mapping[str, Source], twins: int) -> tuple[Preset, list[str]]:
     """What to train with, and what is doubtful about it."""
-    encoder = DualEncoder.load(settings.model, text_tokens=settings.text_tokens)
+    encoder = DualEncoder.load(settings.model)
+    encoder.set_text_limit(encoder.limit_for(settings.text_tokens))
     cuda = settings.device.startswith("cuda") and torch.cuda.is_available()
     memory = torch.cuda.mem_get_info(torch.device(settings.device))[1] if cuda else None
     given = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}

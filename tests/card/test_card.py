@@ -84,10 +84,10 @@ def test_similarity_is_the_mean_cosine_of_images_and_captions(pairs, scenes, enc
     cosines, cut = [], []
     for row in (row for row in PairsTable.open(pairs) if row.skip is None):
         view = fit_pixels(read_image(scenes / row.image), encoder.fit)
-        image = encoder.clip.get_image_features(normalise(torch.from_numpy(view)[None], encoder.fit)).pooler_output[0]
+        image = encoder.model.get_image_features(normalise(torch.from_numpy(view)[None], encoder.fit)).pooler_output[0]
         inputs = encoder.tokenizer(row.caption, truncation=True, max_length=77, return_tensors="pt")
         cut.append(len(encoder.tokenizer(row.caption)["input_ids"]) > 77)
-        text = encoder.clip.get_text_features(**inputs).pooler_output[0]
+        text = encoder.model.get_text_features(**inputs).pooler_output[0]
         cosines.append(float((image @ text / image.norm() / text.norm()).detach()))
     assert found.mean == pytest.approx(np.mean(cosines), abs=1e-5)
     assert found.deviation == pytest.approx(np.std(cosines), abs=1e-5)

@@ -123,7 +123,7 @@ def test_it_is_stored_and_compared_like_any_result(encoder, labelled, tmp_path, 
     assert again == result
     other = DualEncoder.load(small_clip_folder)
     with torch.no_grad():
-        other.clip.visual_projection.weight.copy_(other.clip.visual_projection.weight.flip(0))
+        other.model.visual_projection.weight.copy_(other.model.visual_projection.weight.flip(0))
     rival = evaluate_classification(other, labelled, templates=TEMPLATES, protocol=SMALL)
     for key in ("top-1", "per-class top-2"):
         found = compare(again, rival, f"i2t {key}")

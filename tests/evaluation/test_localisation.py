@@ -55,9 +55,9 @@ def test_top_k_equals_an_obvious_loop(encoder, source):
         picture = read_image(source.root / sample.image)
         pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
         with torch.no_grad():
-            vision = encoder.clip.vision_model(pixels)
-            tokens = encoder.clip.vision_model.post_layernorm(vision.last_hidden_state[0, 1:])
-            patches_PD = encoder.clip.visual_projection(tokens)
+            vision = encoder.model.vision_model(pixels)
+            tokens = encoder.model.vision_model.post_layernorm(vision.last_hidden_state[0, 1:])
+            patches_PD = encoder.model.visual_projection(tokens)
         patches_PD = (patches_PD / patches_PD.norm(dim=-1, keepdim=True)).numpy()
         centres = patch_centres(*picture.size, encoder.fit, 4)
         for start, end in spans:
@@ -87,8 +87,8 @@ def test_the_published_cut_offs_equal_painted_boxes(source, tmp_path):
         draw = np.random.default_rng(len(boxed))
         with torch.no_grad():
             pixels = encoder.image_processor(picture, return_tensors="pt")["pixel_values"]
-            vision = encoder.clip.vision_model(pixels)
-            patches_PD = encoder.clip.visual_projection(encoder.clip.vision_model.post_layernorm(
+            vision = encoder.model.vision_model(pixels)
+            patches_PD = encoder.model.visual_projection(encoder.model.vision_model.post_layernorm(
                 vision.last_hidden_state[0, 1:]))  # fmt: skip
         patches_PD = patches_PD / patches_PD.norm(dim=-1, keepdim=True)
         text_D = embed_texts(encoder, [sample.caption])[0][0]

@@ -21,7 +21,7 @@ SHORT = replace(PROTOCOLS["short-retrieval"], ks=(1, 2))
 def changed(small_clip_folder):
     other = DualEncoder.load(small_clip_folder)
     with torch.no_grad():
-        other.clip.visual_projection.weight.copy_(other.clip.visual_projection.weight.flip(0))
+        other.model.visual_projection.weight.copy_(other.model.visual_projection.weight.flip(0))
     other.name = "changed"
     return other
 

@@ -327,7 +327,7 @@ def _similarity_to_whole(encoder: DualEncoder, source: Source, row: PairsRow) ->
 
 def test_a_broken_matcher_is_named(tmp_path: Path, small_clip_folder: Path, source: Source) -> None:
     broken = DualEncoder.load(str(small_clip_folder))
-    broken.clip.visual_projection.weight.data.fill_(float("nan"))
+    broken.model.visual_projection.weight.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="sample s0: the matcher's embeddings are not finite"):
         match(source, broken, Quarters(), tmp_path / "pairs", QUIET, progress=False)
 

@@ -48,7 +48,7 @@ def close(found, wanted, atol=1e-6):
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_features_are_transformers_own(small_clip_folder, pixels, attention):
     encoder = DualEncoder.load(small_clip_folder)
-    encoder.clip.set_attn_implementation(attention)
+    encoder.model.set_attn_implementation(attention)
     clip = CLIPModel.from_pretrained(small_clip_folder, attn_implementation=attention).eval()
     inputs = CLIPProcessor.from_pretrained(small_clip_folder)(
         text=TEXTS, padding=True, truncation=True, return_tensors="pt"
@@ -71,7 +71,7 @@ def test_projections_norm_exactly_once(encoder, pixels):
     """Projecting the class token, or the end token, must give the embedding itself."""
     batch = encoder.tokenize(TEXTS)
     with torch.inference_mode():
-        class_BW = encoder.clip.vision_model(pixels).last_hidden_state[:, 0]
+        class_BW = encoder.model.vision_model(pixels).last_hidden_state[:, 0]
         images, (texts,) = encoder(pixels, [batch])
         end_BW = texts.tokens_BTW[torch.arange(len(batch)), batch.attention_mask_BT.sum(dim=1) - 1]
         close(encoder.project_patches(class_BW), images.embedding_BD)
@@ -92,7 +92,7 @@ def test_the_last_word_counts(small_clip_folder, text_tokens):
     encoder = DualEncoder.load(small_clip_folder, text_tokens=text_tokens)
     ids = (encoder.tokenizer.bos_token_id, encoder.tokenizer.eos_token_id)
     assert ids == (len(encoder.tokenizer) - 2, len(encoder.tokenizer) - 1)
-    assert encoder.clip.config.text_config.eos_token_id == ids[1]
+    assert encoder.model.config.text_config.eos_token_id == ids[1]
     captions = [f"A red ball lies on the left of the {word}" for word in ("table", "chair", "garden")]
     with torch.inference_mode():
         embedding_BD = encoder.encode_texts(encoder.tokenize(captions)).embedding_BD
@@ -127,8 +127,8 @@ def test_saving_and_loading_change_nothing(encoder, tmp_path):
         *("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
         *("preprocessor_config.json", "processor_config.json"),
     }
-    weights = dict(again.clip.named_parameters())
-    assert all(torch.equal(weights[name], weight) for name, weight in encoder.clip.named_parameters())
+    weights = dict(again.model.named_parameters())
+    assert all(torch.equal(weights[name], weight) for name, weight in encoder.model.named_parameters())
 
 
 def test_the_fingerprint_sees_weights_text_limit_and_fit(encoder):
@@ -138,7 +138,7 @@ def test_the_fingerprint_sees_weights_text_limit_and_fit(encoder):
         return other.fingerprint
 
     def nudge(other):
-        next(other.clip.parameters()).data.view(-1)[0] += 1e-3
+        next(other.model.parameters()).data.view(-1)[0] += 1e-3
 
     def refit(other):
         other.fit = replace(other.fit, resample=2)
@@ -160,7 +160,7 @@ def test_facts_about_the_model(encoder):
 
 def test_weights_are_float32_whatever_they_are_stored_in(small_clip_folder, tmp_path):
     half = DualEncoder.load(small_clip_folder)
-    half.clip.to(torch.bfloat16)
+    half.model.to(torch.bfloat16)
     half.save(tmp_path)
     assert {weight.dtype for weight in DualEncoder.load(tmp_path).parameters()} == {torch.float32}
 
@@ -168,11 +168,11 @@ def test_weights_are_float32_whatever_they_are_stored_in(small_clip_folder, tmp_
 def test_the_logit_scale_stops_at_100_and_can_come_back(small_clip_folder):
     encoder = DualEncoder.load(small_clip_folder)
     for start, wanted in ((2.0, np.exp(2.0)), (np.log(100) + 0.5, 100.0)):
-        encoder.clip.logit_scale.data.fill_(start)
-        encoder.clip.logit_scale.grad = None
+        encoder.model.logit_scale.data.fill_(start)
+        encoder.model.logit_scale.grad = None
         encoder.logit_scale.backward()
         assert encoder.logit_scale.item() == pytest.approx(wanted, rel=1e-6)
-        assert encoder.clip.logit_scale.grad > 0
+        assert encoder.model.logit_scale.grad > 0
 
 
 def test_gradients_reach_every_weight(encoder, pixels):

@@ -154,19 +154,19 @@ def test_the_legacy_end_token_is_understood_where_it_means_the_same(folder, smal
     batch = plain.tokenize(["A red ball.", "a lamp on the left side of the room"])
     with torch.inference_mode():
         assert torch.equal(legacy.encode_texts(batch).embedding_BD, plain.encode_texts(batch).embedding_BD)
-    assert legacy.clip.config.text_config.eos_token_id == plain.tokenizer.eos_token_id
+    assert legacy.model.config.text_config.eos_token_id == plain.tokenizer.eos_token_id
 
 
 def test_a_vocabulary_that_ends_texts_with_2_is_refused(small_clip_folder):
     encoder = DualEncoder.load(small_clip_folder)
     encoder.tokenizer.eos_token = encoder.tokenizer.convert_ids_to_tokens(2)
-    encoder.clip.config.text_config.eos_token_id = 2
+    encoder.model.config.text_config.eos_token_id = 2
     with pytest.raises(ModelError, match="largest"):
-        DualEncoder(encoder.clip, encoder.tokenizer, encoder.image_processor)
+        DualEncoder(encoder.model, encoder.tokenizer, encoder.image_processor)
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(small_clip_folder):
     encoder = DualEncoder.load(small_clip_folder)
     encoder.tokenizer.add_tokens(["<new>"])
     with pytest.raises(ModelError, match="the model only"):
-        DualEncoder(encoder.clip, encoder.tokenizer, encoder.image_processor)
+        DualEncoder(encoder.model, encoder.tokenizer, encoder.image_processor)

@@ -55,7 +55,7 @@ def test_a_stretched_model_is_consistent_and_stock_reads_it(small_clip_folder, t
     clip, processor = CLIPModel.from_pretrained(tmp_path), CLIPProcessor.from_pretrained(tmp_path)
     assert encoder.text_limit == processor.tokenizer.model_max_length == tokens
     assert clip.config.text_config.max_position_embeddings == tokens
-    for embeddings in (encoder.clip.text_model.embeddings, clip.text_model.embeddings):
+    for embeddings in (encoder.model.text_model.embeddings, clip.text_model.embeddings):
         assert embeddings.position_embedding.num_embeddings == len(embeddings.position_embedding.weight) == tokens
         assert torch.equal(embeddings.position_ids, torch.arange(tokens)[None])
         assert embeddings.position_embedding.weight.requires_grad

@@ -15,7 +15,7 @@ from fastgoal.training import TrainConfig, train
 from fastgoal.training.adapt import adapted, plain
 
 WriteTable = Callable[..., PairsTable]
-SETTINGS = {"batch_size": 4, "learning_rate": 1e-3, "text_tokens": None, "epochs": 1}
+SETTINGS = {"batch_size": 4, "learning_rate": 1e-3, "text_tokens": 77, "epochs": 1}
 LORA = TrainConfig(image_tower="lora", text_tower="frozen", lora_rank=3)
 
 
@@ -25,7 +25,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 
 
 def state(encoder: DualEncoder) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("clip."): value.clone() for name, value in encoder.state_dict().items()}
+    return {name.removeprefix("model."): value.clone() for name, value in encoder.state_dict().items()}
 
 
 def part(name: str) -> str:
@@ -42,7 +42,7 @@ def test_a_frozen_tower_stays(write_table: WriteTable, encoder: DualEncoder, tmp
 
 def test_adapters_are_on_every_linear_layer_of_the_tower_and_nothing_else_learns(encoder: DualEncoder) -> None:
     with adapted(encoder, LORA):
-        learning = {name: p.numel() for name, p in encoder.clip.named_parameters() if p.requires_grad}
+        learning = {name: p.numel() for name, p in encoder.model.named_parameters() if p.requires_grad}
     # Per layer: four projections of 32 x 32, and 32 -> 64 -> 32; two matrices of rank 3 each.
     per_layer = 4 * 3 * (32 + 32) + 2 * 3 * (32 + 64)
     assert learning.pop("logit_scale") == 1
@@ -52,7 +52,7 @@ def test_adapters_are_on_every_linear_layer_of_the_tower_and_nothing_else_learns
 
 def test_text_positions_learn_with_adapters(encoder: DualEncoder) -> None:
     with adapted(encoder, TrainConfig(image_tower="frozen", text_tower="lora")):
-        learning = {name.split(".lora_")[0] for name, p in encoder.clip.named_parameters() if p.requires_grad}
+        learning = {name.split(".lora_")[0] for name, p in encoder.model.named_parameters() if p.requires_grad}
     assert "text_model.embeddings.position_embedding.weight" in learning
     assert {part(name) for name in learning} == {"text", "scale"}
 
@@ -66,7 +66,7 @@ def test_merging_adds_the_product_of_the_adapters(encoder: DualEncoder) -> None:
             if "lora_B" in name:
                 parameter.copy_(0.1 * torch.randn_like(parameter))
         with_adapters = encoder.encode_images(pixels).embedding_BD
-        pairs = dict(encoder.clip.named_parameters())
+        pairs = dict(encoder.model.named_parameters())
         merged = plain(encoder)
         torch.testing.assert_close(merged.encode_images(pixels).embedding_BD, with_adapters)
     torch.testing.assert_close(encoder.encode_images(pixels).embedding_BD, with_adapters)

@@ -11,7 +11,7 @@ def test_defaults_are_the_papers() -> None:
     config = TrainConfig()
     assert config.weights == LossWeights(global_=1, local=0.5, tsl=1)
     assert (config.epochs, config.batch_size, config.learning_rate, config.weight_decay) == (10, 16, 5e-6, 0.05)
-    assert (config.warmup_steps, config.schedule, config.seed, config.text_tokens) == (0, "cosine", 1337, 248)
+    assert (config.warmup_steps, config.schedule, config.seed, config.text_tokens) == (0, "cosine", 1337, None)
     assert (config.tsl_target, config.tsl_stop_gradient, config.clip_norm) == ("diagonal", False, None)
 
 

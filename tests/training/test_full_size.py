@@ -40,13 +40,13 @@ def test_two_steps_of_goal(vit_b_16, write_table, tmp_path):
     encoder = DualEncoder.load(str(vit_b_16))
     assert sum(p.numel() for p in encoder.parameters()) == 149_620_737
     assert (encoder.grid, encoder.dim, encoder.text_limit) == (14, 512, 77)
-    before = encoder.clip.visual_projection.weight.detach().clone()
+    before = encoder.model.visual_projection.weight.detach().clone()
     config = TrainConfig(method="goal", max_steps=2, batch_size=4, learning_rate=1e-5)
     report = train(write_table(), encoder, tmp_path / "run", config, progress=False)
     assert report.steps == 2
     assert encoder.text_limit == 248
     assert all(np.isfinite(value) for term in report.loss.values() for value in term.values())
     assert {"loss", "global", "local", "tsl"} == set(report.loss)
-    assert not torch.equal(before, encoder.clip.visual_projection.weight)
+    assert not torch.equal(before, encoder.model.visual_projection.weight)
     again = CLIPModel.from_pretrained(tmp_path / "run" / "model")
     assert again.text_model.embeddings.position_embedding.num_embeddings == 248

@@ -33,14 +33,14 @@ def batch_terms(encoder: DualEncoder, table: PairsTable, rows: list[PairsRow], *
 def see(encoder: DualEncoder, table: PairsTable, row: PairsRow, box: Box | None) -> tuple[torch.Tensor, torch.Tensor]:
     view = fit_pixels(Image.open(table.root / row.image).convert("RGB"), encoder.fit, box)
     pixels = normalise(torch.from_numpy(view)[None], encoder.fit)
-    clip = encoder.clip
+    clip = encoder.model
     embedding = normalize(clip.get_image_features(pixels).pooler_output, dim=-1)[0]
     return embedding, clip.vision_model(pixels, output_hidden_states=True).hidden_states[-1][0, 1:]
 
 
 def read(encoder: DualEncoder, text: str) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
     tokens = encoder.tokenizer([text], return_offsets_mapping=True, return_tensors="pt")
-    clip, ids = encoder.clip, tokens["input_ids"]
+    clip, ids = encoder.model, tokens["input_ids"]
     embedding = normalize(clip.get_text_features(ids).pooler_output, dim=-1)[0]
     hidden = clip.text_model(ids, output_hidden_states=True).hidden_states[-1][0]
     return embedding, hidden, tokens["offset_mapping"][0].numpy()
@@ -72,8 +72,8 @@ def cross(scale: float, queries: list[torch.Tensor], items: list[torch.Tensor], 
 
 def slow_terms(encoder: DualEncoder, table: PairsTable, rows: list[PairsRow], friends: set[str]) -> dict[str, float]:
     """`friends`: ids of samples that share an image."""
-    scale = float(encoder.clip.logit_scale.exp())
-    clip = encoder.clip
+    scale = float(encoder.model.logit_scale.exp())
+    clip = encoder.model
     images, texts, crops, sentences, kept, tsl_image, tsl_text = [], [], [], [], [], [], []
     for row in rows:
         image, patches = see(encoder, table, row, None)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.families import clip
 from fastgoal.training.presets import batch_for, doubts, preset, sample_bytes
 
 GIB = 2**30
@@ -15,9 +16,9 @@ GIB = 2**30
 def sized(width: int, layers: int, grid: int, parameters: int) -> SimpleNamespace:
     """What presets ask of an encoder, at the size of a real one: building a ViT-B/16 would cost seconds."""
     tower = SimpleNamespace(hidden_size=width, num_hidden_layers=layers)
-    clip = SimpleNamespace(config=SimpleNamespace(vision_config=tower, text_config=tower))
+    model = SimpleNamespace(config=SimpleNamespace(vision_config=tower, text_config=tower))
     weights = [torch.empty(parameters, device="meta")]
-    return SimpleNamespace(clip=clip, grid=grid, text_limit=248, parameters=lambda: iter(weights))
+    return SimpleNamespace(model=model, grid=grid, text_limit=248, traits=clip.TRAITS, parameters=lambda: iter(weights))
 
 
 VIT_B = sized(768, 12, 14, 150_000_000)

@@ -24,7 +24,7 @@ from fastgoal.training.order import EpochBatches
 from fastgoal.training.validation import RetrievalValidation, mean_recall_at_1
 
 WriteTable = Callable[..., PairsTable]
-CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "text_tokens": None, "log_every": 1}
+CONFIG: dict[str, Any] = {"epochs": 3, "batch_size": 4, "learning_rate": 1e-3, "text_tokens": 77, "log_every": 1}
 
 
 class PowerCutError(Exception):
@@ -184,7 +184,7 @@ def test_the_best_weights_are_kept_and_are_a_plain_folder(
     assert report.validation == {"0": 90.0, "3": 10.0, "6": 30.0, "9": 20.0, "12": 30.0, "15": 5.0}
     assert_equal(weights_of(encoder), seen[2])
     stock = CLIPModel.from_pretrained(tmp_path / "run" / "model")
-    assert_equal({f"clip.{name}": value for name, value in stock.state_dict().items()}, seen[2])
+    assert_equal({f"model.{name}": value for name, value in stock.state_dict().items()}, seen[2])
     assert CLIPProcessor.from_pretrained(tmp_path / "run" / "model").tokenizer.model_max_length == 77
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "| weights of step | 6 |" in card
@@ -207,7 +207,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_samples(
     write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path
 ) -> None:
     encoder = fresh()
-    encoder.clip.visual_projection.weight.data[0, 0] = float("nan")
+    encoder.model.visual_projection.weight.data[0, 0] = float("nan")
     with pytest.raises(FastgoalError, match=r"nan at step 1 \(samples s\d+, ") as caught:
         train(write_table(), encoder, tmp_path / "run", TrainConfig(**CONFIG))
     written = json.loads((tmp_path / "run" / "nonfinite.json").read_text())
@@ -281,9 +281,9 @@ def test_several_processes_are_refused(
 
 
 def test_the_logit_scale_stays_at_most_100(write_table: WriteTable, encoder: DualEncoder, tmp_path: Path) -> None:
-    encoder.clip.logit_scale.data.fill_(5.0)
+    encoder.model.logit_scale.data.fill_(5.0)
     train(write_table(), encoder, tmp_path / "run", TrainConfig(**{**CONFIG, "epochs": 1}))
-    assert encoder.clip.logit_scale.item() <= math.log(100) + 1e-6
+    assert encoder.model.logit_scale.item() <= math.log(100) + 1e-6
 
 
 def test_the_text_limit_is_stretched_as_asked(write_table: WriteTable, encoder: DualEncoder, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from fastgoal.errors import ConfigError
 from fastgoal.evaluation import backbone_of, published, published_table, retention, templates_named
 from fastgoal.evaluation.tasks import TASKS, Asked, open_data
 from fastgoal.evaluation.words import describe, describe_changes
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.baselines import load_retriever
 
 
 def evaluate(
@@ -59,7 +59,8 @@ def evaluate(
     What fine-tuning kept: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
 
     Args:
-        model: a local folder, a hub id, or `tiny`.
+        model: a local folder, a hub id, or `tiny`; for `retrieval` and `joint` also a BLIP-2 for image-text retrieval,
+            or `open_clip:NAME@PRETRAINED` (with `fastgoal[openclip]`).
         data: samples, or a benchmark's name with `--root` (docci, dci, long-dci, urban1k, coco, flickr30k, sharegpt4v);
             for `--task joint` a pairs table of the test set, matched once by another model; for `--task classify` a
             folder of images per class, CIFAR as published, or Parquet with labels.
@@ -89,7 +90,7 @@ def evaluate(
     own = {"language": language, "templates": templates_named(templates or "plain")}
     options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
     names = [model] if against is None else [model, against]
-    encoders = [DualEncoder.load(name, device=device, text_tokens=tokens or asked.text_tokens) for name in names]
+    encoders = [load_retriever(name, device=device, text_tokens=tokens or asked.text_tokens) for name in names]
     opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
     if isinstance(opened, Source):
         tell_problems(opened)

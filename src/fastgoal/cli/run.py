@@ -39,7 +39,7 @@ def run(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     warmup_steps: int | None = None,
-    tokens: int = 248,
+    tokens: int | None = None,
     seed: int = 1337,
     limit: Limit = None,
     root: Root = None,
@@ -65,7 +65,8 @@ def run(
         batch_size: samples that are negatives of each other.
         learning_rate: the peak.
         warmup_steps: steps in which the learning rate rises from 0.
-        tokens: the text limit that the model is stretched to.
+        tokens: the text limit that the model is stretched to (default: 248, or the model's own where that is longer
+            or cannot change, as in SigLIP).
         seed: of the split and of the order.
     """
     quiet_libraries()

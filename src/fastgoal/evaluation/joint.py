@@ -25,7 +25,7 @@ from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.results import Direction, EvalResult, Queries, make_result
 from fastgoal.evaluation.views import ViewSet, Wanted
 from fastgoal.geometry import ImageFit
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 from fastgoal.pairs import PairsRow, PairsTable
 
 
@@ -76,7 +76,7 @@ class JointSet:
 
 
 def evaluate_joint(
-    encoder: DualEncoder,
+    encoder: Retriever,
     table: PairsTable,
     *,
     protocol: Protocol = PROTOCOLS["joint"],
@@ -172,7 +172,7 @@ def _texts(row: PairsRow) -> list[JointText]:
     return [caption, JointText(id=f"{row.id}#sentence", image=row.image, text=row.caption[start:end], local=True)]
 
 
-def _expect_other_matcher(table: PairsTable, encoder: DualEncoder) -> None:
+def _expect_other_matcher(table: PairsTable, encoder: Retriever) -> None:
     if table.manifest.origin.matcher == encoder.fingerprint:
         what = f"the pairs were chosen by the evaluated model '{encoder.name}' itself"
         mend = "Match the test set once with another model, or allow it and say so beside the figures."

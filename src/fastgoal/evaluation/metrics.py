@@ -11,8 +11,10 @@ Scores are made in strips of some queries against all items: memory grows with t
 
 Intervals resample images, not queries: the captions of one image stand or fall together.
 
-Shapes: Q queries, N items, D embedding size, B queries of one strip, W items of one chunk, R relevant items of a query
-(padded), J ranks kept per query, M metrics, C clusters, U distinct clusters, S resamples.
+An image may have several vectors (BLIP-2's has one per query token); its score is then that of the best of them.
+
+Shapes: Q queries, N items, K vectors of each, D embedding size, B queries of one strip, W items of one chunk,
+R relevant items of a query (padded), J ranks kept per query, M metrics, C clusters, U distinct clusters, S resamples.
 """
 
 from dataclasses import dataclass
@@ -62,6 +64,7 @@ def relevant_ranks(
 
     Args:
         query_QD, item_ND: embeddings, float32; scores are their inner products (cosines, where both have length one).
+            Either may be Q x K x D (N x K x D), and the greatest of the products counts.
         query_group_Q, item_group_N: ids; an item is relevant for the queries of its own group.
         depth: relevant items ranked per query; 1 is enough for recall, k for AP@k.
         block: queries per strip; None fits the strip to the processor's memory.
@@ -72,16 +75,30 @@ def relevant_ranks(
     """
     query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
     groups = _Groups.of(query_group_Q, item_group_N, len(query), len(item))
-    rows = max(_LEAST, block or min(1024, _STRIP // max(1, len(item))))
-    padded_ND = _at_least(item, _LEAST)
-    scores_BN = torch.empty(rows, len(padded_ND), dtype=item.dtype, device=item.device)
+    rows = max(_LEAST, block or min(1024, _STRIP // max(1, item.numel() // item.shape[-1])))
+    vectors, others = _vectors(query), _vectors(item)
+    padded_ND = _at_least(item.flatten(0, -2), _LEAST)
+    scores_BN = torch.empty(rows * vectors, len(padded_ND), dtype=item.dtype, device=item.device)
     rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
     for start in range(0, len(query), rows):
         part = slice(start, min(start + rows, len(query)))
-        torch.mm(_at_least(query[part].to(item.device), rows), padded_ND.T, out=scores_BN)
-        ranks_BJ = _strip_ranks(scores_BN[: part.stop - start, : len(item)], groups, part, depth)
+        torch.mm(_at_least(query[part].to(item.device).flatten(0, -2), rows * vectors), padded_ND.T, out=scores_BN)
+        asked_BN = scores_BN[: (part.stop - start) * vectors, : len(item) * others]
+        ranks_BJ = _strip_ranks(_best_vectors(asked_BN, vectors, others), groups, part, depth)
         rank_QJ[part, : ranks_BJ.shape[1]] = ranks_BJ
     return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q)
+
+
+def _vectors(embeddings: torch.Tensor) -> int:
+    return embeddings.shape[1] if embeddings.ndim == 3 else 1
+
+
+def _best_vectors(scores: torch.Tensor, of_query: int, of_item: int) -> torch.Tensor:
+    """Scores of every vector with every vector as B x N: the greatest of each query and item."""
+    if of_query == of_item == 1:
+        return scores
+    queries, items = scores.shape[0] // of_query, scores.shape[1] // of_item
+    return scores.reshape(queries, of_query, items, of_item).amax((1, 3))
 
 
 def _strip_ranks(scores_BN: torch.Tensor, groups: "_Groups", part: slice, depth: int) -> Ints:
@@ -138,7 +155,7 @@ class _Groups:
 
 def _checked(embeddings: Embeddings, kind: str) -> torch.Tensor:
     tensor = torch.as_tensor(embeddings)
-    if tensor.ndim != 2 or not len(tensor):
+    if tensor.ndim not in (2, 3) or not len(tensor):
         raise DataError(
             f"{kind} embeddings of shape {tuple(tensor.shape)} cannot be ranked", mend="Give at least one row."
         )

@@ -19,6 +19,7 @@ from typing import Literal
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.geometry import ImageFit
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 Task = Literal["retrieval", "joint", "localisation", "classification", "robustness"]
 
@@ -57,11 +58,17 @@ class Protocol:
         if not self.ks or min(self.ks) < 1:
             raise ConfigError(f"ks of {self.ks}", where=f"protocol {self.name}", mend="Give cut-offs of 1 or more.")
 
-    def expect(self, task: Task, encoder: DualEncoder) -> None:
+    def expect(self, task: Task, encoder: Retriever) -> None:
         """Raises ConfigError where the evaluator or the model is not what the protocol says."""
         where = f"protocol {self.name}"
         if task != self.task:
             raise ConfigError(f"made for {self.task}, not {task}", where=where, mend=f"Use {_named(task)}.")
+        if task == "localisation" and not encoder.traits.projects_parts:
+            what = f"{encoder.traits.title} has no projection for patches, so that it cannot localise"
+            raise ConfigError(what, where=where, mend="Use a model of the CLIP family, or another task.")
+        if task not in ("retrieval", "joint") and not isinstance(encoder, DualEncoder):
+            what = f"{encoder.traits.title} is measured in retrieval only"
+            raise ConfigError(what, where=where, mend="Use --task retrieval or joint.")
         if self.text_tokens not in (None, encoder.text_limit):
             what = f"texts of {self.text_tokens} tokens expected, but the model reads {encoder.text_limit}"
             mend = f"Load the model with text_tokens={self.text_tokens} (--tokens {self.text_tokens})."

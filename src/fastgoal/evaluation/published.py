@@ -17,6 +17,7 @@ import yaml
 
 from fastgoal.evaluation.results import EvalResult
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,9 +75,11 @@ def _rows(table: Mapping[str, Any]) -> Iterator[Published]:
         )
 
 
-def backbone_of(encoder: DualEncoder) -> str | None:
-    """`ViT-B/16` or `ViT-L/14` for a model of CLIP's shape of that name, else None."""
-    vision = encoder.clip.config.vision_config
+def backbone_of(encoder: Retriever) -> str | None:
+    """`ViT-B/16` or `ViT-L/14` for a CLIP of that shape, else None; other families' models of that name are others."""
+    if not isinstance(encoder, DualEncoder) or encoder.family.MODEL_TYPE != "clip":
+        return None
+    vision = encoder.model.config.vision_config
     shape = vision.num_hidden_layers, vision.hidden_size, vision.patch_size
     return {(12, 768, 16): "ViT-B/16", (24, 1024, 14): "ViT-L/14"}.get(shape)
 

@@ -23,7 +23,7 @@ from fastgoal.evaluation.metrics import Floats, Ints, bootstrap_ci, paired_boots
 from fastgoal.evaluation.protocols import Protocol
 from fastgoal.files import make_folder, staged, write_json, writing
 from fastgoal.geometry import ImageFit
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 Direction = Literal["t2i", "i2t"]
 _DIRECTIONS: tuple[Direction, ...] = ("t2i", "i2t")
@@ -170,7 +170,7 @@ class EvalResult:
 
 
 def make_result(
-    encoder: DualEncoder,
+    encoder: Retriever,
     protocol: Protocol,
     queries: Mapping[Direction, Queries],
     *,

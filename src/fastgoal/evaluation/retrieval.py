@@ -22,11 +22,11 @@ from fastgoal.evaluation.metrics import Embeddings, first_relevant_rank, recall_
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.results import Direction, EvalResult, Queries, make_result
 from fastgoal.evaluation.views import ViewSet
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 
 def evaluate_retrieval(
-    encoder: DualEncoder,
+    encoder: Retriever,
     source: Source,
     *,
     protocol: Protocol = PROTOCOLS["long-retrieval"],
@@ -68,7 +68,7 @@ def evaluate_retrieval(
 
 
 def embed_gallery(
-    encoder: DualEncoder, source: Source, protocol: Protocol, views: ViewSet | None, batch: int
+    encoder: Retriever, source: Source, protocol: Protocol, views: ViewSet | None, batch: int
 ) -> tuple[list[str], Embeddings]:
     """The distinct images of a test set in order of first appearance, and their embeddings, N x D.
 
@@ -83,7 +83,7 @@ def embed_gallery(
 
 
 def embed_by_sentence(
-    encoder: DualEncoder, captions: Sequence[str], *, batch: int = 256, language: str = "en"
+    encoder: Retriever, captions: Sequence[str], *, batch: int = 256, language: str = "en"
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Captions as the mean of their sentences' unit embeddings, at unit length again (FAST-GOAL, Table XV).
 

@@ -23,7 +23,7 @@ from fastgoal.data.store import ImageStore
 from fastgoal.embed import View
 from fastgoal.errors import ConfigError
 from fastgoal.geometry import Box, ImageFit
-from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.retriever import Retriever
 
 Wanted = tuple[str, Box | None]
 """An image (relative URI) and the crop of it in whole pixels; None for the whole image."""
@@ -79,7 +79,7 @@ class ViewSet:
             yield view
         self._kept = kept if self.keep else None
 
-    def check(self, wanted: Sequence[Wanted], encoder: DualEncoder) -> None:
+    def check(self, wanted: Sequence[Wanted], encoder: Retriever) -> None:
         """Raises ConfigError unless these are the views that an evaluation of `encoder` needs."""
         if self.wanted != tuple(wanted):
             raise ConfigError("the views are of other images than the test set's", mend="Make them from the same data.")

@@ -4,25 +4,25 @@ A name is a local folder (never touches the network), `tiny` (bundled with the p
 written aside and renamed, so it is whole or absent; into one that is there already, whole files are moved.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedConfig
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from fastgoal.errors import ModelError
 from fastgoal.files import force_to_disk, replace_folder, writing
-from fastgoal.models import clip_family as family
+from fastgoal.models.families import family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
+Module = TypeVar("Module", bound=torch.nn.Module)
 _FILES = {
     "config": ("config.json",),
     "weights": (
@@ -45,24 +45,47 @@ def read_folder(name: str) -> tuple[Any, Any, Any]:
     Raises:
         ModelError: nothing there, another architecture, incomplete weights, or files that cannot be read.
     """
-    source, local = _locate(name)
-    if local:
-        _check_files(Path(source), name)
-    options: dict[str, Any] = {"local_files_only": local}
-    try:
-        config, _ = PreTrainedConfig.get_config_dict(source, **options)
-        _check_architecture(config, name)
-        clip, loading = family.Model.from_pretrained(
+    family = family_named(read_model_type(name), name)
+    return read_parts(name, family.Model, family.ImageProcessor)
+
+
+def read_parts(name: str, model_class: Any, image_processor_class: Any) -> tuple[Any, Any, Any]:
+    """The same with the transformers classes given.
+
+    Raises:
+        ModelError: nothing there, incomplete weights, or files that cannot be read.
+    """
+    with _reading(name) as (source, options):
+        model, loading = model_class.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **options
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        image_processor = family.ImageProcessor.from_pretrained(source, **options)
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        raise _unloadable(error, name, local) from error
+        tokenizer = _tokenizer(source, name, options)
+        image_processor = image_processor_class.from_pretrained(source, **options)
     _check_weights(loading, name)
-    return clip, tokenizer, image_processor
+    return model, tokenizer, image_processor
+
+
+def read_model_type(name: str) -> object:
+    """What config.json says the architecture is.
+
+    Raises:
+        ModelError: nothing there, or a file that cannot be read.
+    """
+    with _reading(name) as (source, options):
+        return PreTrainedConfig.get_config_dict(source, **options)[0].get("model_type")
+
+
+def to_device(model: Module, device: str | torch.device) -> Module:
+    """The model with its weights on `device`.
+
+    Raises:
+        ModelError: the device is not there.
+    """
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        what = f"this device cannot be used ({str(error).splitlines()[0]})"
+        raise ModelError(what, where=f"device {device}", mend="Use cpu, or install a torch build for it.") from error
 
 
 def read_tokenizer(name: str) -> tuple[Any, int]:
@@ -71,21 +94,28 @@ def read_tokenizer(name: str) -> tuple[Any, int]:
     Raises:
         ModelError: nothing there, another architecture, or files that cannot be read.
     """
+    family = family_named(read_model_type(name), name)
+    with _reading(name) as (source, options):
+        config = family.Model.config_class.from_pretrained(source, **options)
+        tokenizer = _tokenizer(source, name, options)
+    return tokenizer, int(config.text_config.max_position_embeddings)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Where a model lies and how transformers is to open it; what goes wrong inside is said as a `ModelError`."""
     source, local = _locate(name)
     if local:
         _check_files(Path(source), name)
     try:
-        _check_architecture(PreTrainedConfig.get_config_dict(source, local_files_only=local)[0], name)
-        config = family.Model.config_class.from_pretrained(source, local_files_only=local)
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        yield source, {"local_files_only": local}
     except ModelError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         raise _unloadable(error, name, local) from error
-    return tokenizer, int(config.text_config.max_position_embeddings)
 
 
-def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) -> None:
+def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:
     """Write config, safetensors, tokenizer, processor_config.json and, for older readers, preprocessor_config.json.
 
     Raises:
@@ -97,8 +127,8 @@ def write_folder(folder: Path, clip: Any, tokenizer: Any, image_processor: Any) 
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         forget_calls(tokenizer)
-        clip.save_pretrained(aside)
-        family.Processor(image_processor, tokenizer).save_pretrained(aside)
+        model.save_pretrained(aside)
+        family_named(model.config.model_type, folder).Processor(image_processor, tokenizer).save_pretrained(aside)
         image_processor.save_pretrained(aside)
         if new:
             replace_folder(aside, folder)
@@ -138,6 +168,9 @@ def _locate(name: str) -> tuple[str, bool]:
         return str(files("fastgoal") / "assets" / BUNDLED), True
     if Path(name).is_dir():
         return name, True
+    if name.startswith("open_clip:"):
+        what = "models of open_clip can be evaluated but not trained"
+        raise ModelError(what, where=name, mend="Give it to `fastgoal eval` only, or train a transformers folder")
     if not _HUB_ID.fullmatch(name):
         raise ModelError("there is no such model folder", where=name, mend="Check the path, or give a hub id or `tiny`")
     return name, False
@@ -161,14 +194,18 @@ def _check_weights(loading: Mapping[str, Any], name: str) -> None:
         raise ModelError(what, where=name, mend="Use a complete checkpoint")
 
 
-def _check_architecture(config: dict[str, Any], name: str) -> None:
-    found = config.get("model_type")
-    if found != family.MODEL_TYPE:
-        raise ModelError(
-            f"its architecture is {json.dumps(found)}, which is not supported",
-            where=name,
-            mend=f'Use a model whose config.json says "model_type": "{family.MODEL_TYPE}"',
-        )
+def _tokenizer(source: str, name: str, options: Mapping[str, Any]) -> Any:
+    """The tokenizer, of the kind that reports character offsets: from tokenizer.json where transformers would take a
+    slow one (SigLIP's, if SentencePiece is installed).
+    """
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    if tokenizer.is_fast:
+        return tokenizer
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(source, **options)
+    except Exception as error:  # whatever is wrong with the file, or that it is not there
+        what = "its tokenizer has no tokenizer.json, and only from that are character offsets known"
+        raise ModelError(what, where=name, mend="Put the model's tokenizer.json there") from error
 
 
 def _unloadable(error: Exception, name: str, local: bool) -> ModelError:

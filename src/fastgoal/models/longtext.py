@@ -7,9 +7,10 @@ drawn apart by linear interpolation, and the end goes on in the direction of the
 Shapes: T old rows, L new rows, W width.
 """
 
+from typing import Any
+
 import torch
 from torch import nn
-from transformers import CLIPModel
 
 from fastgoal.errors import ModelError
 
@@ -44,13 +45,25 @@ def stretch_positions(table_TW: torch.Tensor, length: int, keep: int = KEPT_ROWS
     return torch.cat([table_TW[:keep], tail_MW])
 
 
-def stretch(clip: CLIPModel, tokens: int, keep: int = KEPT_ROWS) -> None:
-    """Give a CLIP model room for `tokens` text tokens, in place: position table, position ids and config."""
-    embeddings = clip.text_model.embeddings
+def check_cut(asked: int | None, most: int, where: object) -> int:
+    """The text limit of a model whose positions cannot be stretched: what is asked for, or all it has.
+
+    Raises:
+        ModelError: more than it has, or too few for a text.
+    """
+    if asked is not None and not 3 <= asked <= most:
+        what = f"its text limit can be 3 to {most} tokens, not {asked}"
+        raise ModelError(what, where=where, mend="Choose a lower limit, or leave it out" if asked > most else None)
+    return most if asked is None else asked
+
+
+def stretch(model: Any, tokens: int, keep: int = KEPT_ROWS) -> None:
+    """Give a model built like CLIP room for `tokens` text tokens, in place: table, position ids and config."""
+    embeddings = model.text_model.embeddings
     old = embeddings.position_embedding.weight
     embeddings.position_embedding = nn.Embedding(tokens, old.shape[1], device=old.device, dtype=old.dtype)
     embeddings.position_embedding.weight.data = stretch_positions(old.detach(), tokens, keep)
     embeddings.position_embedding.weight.requires_grad = old.requires_grad
     embeddings.position_ids = torch.arange(tokens, device=old.device).expand((1, -1))
-    for config in (clip.config.text_config, clip.text_model.config):
+    for config in (model.config.text_config, model.text_model.config):
         config.max_position_embeddings = tokens

@@ -6,6 +6,7 @@ sentence's tokens are those whose characters overlap its span; nothing is tokeni
 Shapes: B captions, T tokens (specials and padding included).
 """
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TextBatch:
-    """Captions as tokens, padded on the right to the longest of the batch.
+    """Captions as tokens, padded on the right: to the longest of the batch, or to the text limit where the family does.
 
     input_ids_BT, attention_mask_BT: long tensors; the mask is 1 for begin, text and end tokens.
     offsets_BT2: half-open code-point span of the caption behind each token; (0, 0) for begin, end and padding.
@@ -55,21 +56,30 @@ def forget_calls(tokenizer: Any) -> None:
         tokenizer.init_kwargs.pop(name, None)
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> TextBatch:
+def tokenizer_facts(tokenizer: Any) -> dict[str, Any]:
+    """What a tokenizer does to a text, as plain values, without what the last call happened to ask for."""
+    facts: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    facts.update(padding=None, truncation=None)
+    return facts
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], limit: int, *, pad_to_limit: bool = False) -> TextBatch:
     """Tokenise captions, cutting each at `limit` tokens with its end token kept.
 
     Args:
         tokenizer: a transformers tokenizer with character offsets (any `tokenizers` backend).
         texts: B captions, at least one.
         limit: most tokens per caption, begin and end included.
+        pad_to_limit: pad to `limit` instead of to the longest of these texts.
     """
     if isinstance(texts, str) or not texts:
         raise ModelError("no texts to tokenise", mend="Pass a list with at least one caption")
     encoded = tokenizer(
         list(texts),
-        padding="longest",
+        padding="max_length" if pad_to_limit else "longest",
         truncation=True,
         max_length=limit,
+        return_attention_mask=True,
         return_offsets_mapping=True,
         return_tensors="np",
     )

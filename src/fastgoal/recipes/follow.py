@@ -22,6 +22,7 @@ from fastgoal.evaluation.localisation import pairs_as_truth
 from fastgoal.evaluation.published import Published
 from fastgoal.evaluation.tasks import TASKS
 from fastgoal.matching import MatchSettings, match
+from fastgoal.models.baselines import load_retriever
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.recipes.recipe import MatchPlan, Measure, Recipe, Stage
@@ -119,7 +120,7 @@ def _measure(
     protocol = replace(own.pinned, partial=allow_partial)
     if own.text_tokens is not None:
         protocol = replace(protocol, text_tokens=own.text_tokens)
-    encoder = DualEncoder.load(model, device=places.device, text_tokens=protocol.text_tokens)
+    encoder = load_retriever(model, device=places.device, text_tokens=protocol.text_tokens)
     encoder.name = recipe.name
     data: Any = places.open(own.data)
     key = {

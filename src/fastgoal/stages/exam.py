@@ -45,10 +45,13 @@ class Exam:
         test: samples with long captions; with true boxes, localisation is measured as well.
         pairs: the joint test set.
         short: samples with short captions, or None.
-        text_tokens: the text limit; a base with fewer is stretched, and also measured as it is.
+        text_tokens: the text limit (None as in `TrainConfig`); a base with fewer is stretched, and also measured as it
+            is.
     """
 
-    def __init__(self, test: Source, pairs: PairsTable, short: Source | None, text_tokens: int, device: str) -> None:
+    def __init__(
+        self, test: Source, pairs: PairsTable, short: Source | None, text_tokens: int | None, device: str
+    ) -> None:
         self.test, self.pairs, self.short, self.text_tokens, self.device = test, pairs, short, text_tokens, device
         self._views: dict[str, ViewSet] = {}
 
@@ -57,20 +60,20 @@ class Exam:
         results: Results = {name: {}}
         for number, folder in enumerate(folders):
             encoder = DualEncoder.load(folder, device=self.device)
-            if name == BASE and encoder.text_limit < self.text_tokens:
+            limit = encoder.limit_for(self.text_tokens)
+            if name == BASE and encoder.text_limit < limit:
                 cut = f"{BASE} cut at {encoder.text_limit}"
                 results[cut] = {"long-retrieval": [self._take(cut, "long-retrieval", encoder, out / slug(cut))]}
-            if encoder.text_limit != self.text_tokens:
-                encoder.set_text_limit(self.text_tokens)
+            encoder.set_text_limit(limit)
             here = out / slug(f"{name} {number}" if len(folders) > 1 else name)
-            for protocol in self._protocols():
+            for protocol in self._protocols(encoder):
                 results[name].setdefault(protocol, []).append(self._take(name, protocol, encoder, here))
         return results
 
-    def _protocols(self) -> Iterator[str]:
+    def _protocols(self, encoder: DualEncoder) -> Iterator[str]:
         yield "long-retrieval"
         yield "joint"
-        if any(region.span for sample in self.test for region in sample.regions):
+        if encoder.traits.projects_parts and any(r.span for sample in self.test for r in sample.regions):
             yield "localisation"
         if self.short is not None:
             yield "short-retrieval"

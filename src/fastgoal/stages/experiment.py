@@ -28,7 +28,7 @@ from fastgoal.pairs import PairsTable
 from fastgoal.regions import make_proposer
 from fastgoal.regions.region import Proposer
 from fastgoal.stages.exam import BASE, Exam, contrasts, slug
-from fastgoal.training import TrainConfig, train
+from fastgoal.training import TrainConfig, expect_trainable, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Experiment:
         each.
     short: samples with short captions, evaluated before and after to show what is kept; `first sentences` takes those
         of the test set (None: not measured).
-    text_tokens: the text limit that the base is stretched to and trained at.
+    text_tokens: the text limit that the base is stretched to and trained at; None as in `TrainConfig`.
     """
 
     model: str
@@ -78,7 +78,7 @@ class Experiment:
     matcher: str | None = None
     language: str = "en"
     short: Source | Literal["first sentences"] | None = None
-    text_tokens: int = 248
+    text_tokens: int | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -154,7 +154,10 @@ def _match(experiment: Experiment, folder: Path, record: Record, progress: bool)
 
     Where the test data comes with true boxes the joint set is made of true pairs; else the matcher chooses them.
     """
-    matcher = DualEncoder.load(experiment.matcher or experiment.model, device=experiment.device)
+    base = DualEncoder.load(experiment.model, device=experiment.device)
+    for arm in experiment.arms:
+        expect_trainable(arm.config, base)  # now, and not after hours of matching
+    matcher = DualEncoder.load(experiment.matcher, device=experiment.device) if experiment.matcher else base
     proposer = make_proposer(
         experiment.regions, detector=experiment.detector, sam=experiment.sam, device=experiment.device
     )

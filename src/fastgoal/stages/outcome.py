@@ -64,7 +64,7 @@ def publish(experiment: Experiment, record: Record, heading: Heading, out: Path)
         | {"python": platform.python_version()},
         hardware=_hardware(experiment.device),
         stages={name: round(seconds, 1) for name, seconds in record.seconds.items()},
-        settings=settings | {"text_tokens": experiment.text_tokens, "seeds": list(experiment.seeds)},
+        settings=settings | {"text_tokens": _text_limit(record), "seeds": list(experiment.seeds)},
     )
     return report, render(report, out)
 
@@ -78,6 +78,11 @@ def forgotten(record: Record) -> list[str]:
         if found["b"] == BASE and found["protocol"] == "short-retrieval" and found["metric"] == "t2i R@1"
         if found["ci95"][1] < 0
     ]
+
+
+def _text_limit(record: Record) -> int:
+    """What all models were measured at."""
+    return record.results[BASE]["long-retrieval"][0].text_tokens
 
 
 def _hardware(device: str) -> str:
@@ -165,7 +170,8 @@ def _caption_ranks(result: EvalResult) -> Mapping[str, int]:
 
 def _top_hits(experiment: Experiment, folder: str, asked: Sequence[Sample], views: ViewSet) -> list[list[Hit]]:
     """The first hits of one model for every asked caption."""
-    encoder = DualEncoder.load(folder, device=experiment.device, text_tokens=experiment.text_tokens)
+    encoder = DualEncoder.load(folder, device=experiment.device)
+    encoder.set_text_limit(encoder.limit_for(experiment.text_tokens))
     text_QD, _ = embed_texts(encoder, [sample.caption for sample in asked])
     sim_QN = text_QD @ embed_images(encoder, views).T
     images, store = [image for image, _ in views.wanted], experiment.test.images

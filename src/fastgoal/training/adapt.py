@@ -34,14 +34,14 @@ def adapted(encoder: DualEncoder, config: TrainConfig) -> Iterator[None]:
     low_rank = [part for part, mode in modes.items() if mode == "lora"]
     try:
         if low_rank:
-            _inject(encoder.clip, low_rank, config.lora_rank, config.seed)
-        for name, parameter in encoder.clip.named_parameters():
+            _inject(encoder.model, low_rank, config.lora_rank, config.seed)
+        for name, parameter in encoder.model.named_parameters():
             mode = modes.get(name.split(".")[0], "full")
             adapter = ".lora_" in name or name.startswith(_POSITIONS)
             parameter.requires_grad_(mode == "full" or (mode == "lora" and adapter))
         yield
     finally:
-        _merge(encoder.clip)
+        _merge(encoder.model)
         encoder.requires_grad_(True)
 
 
@@ -50,7 +50,7 @@ def plain(encoder: DualEncoder) -> DualEncoder:
     if not any(".lora_" in name for name, _ in encoder.named_parameters()):
         return encoder
     merged = copy.deepcopy(encoder)
-    _merge(merged.clip)
+    _merge(merged.model)
     return merged
 
 

@@ -167,8 +167,9 @@ class Collator:
         text_budget: int = 0,
     ) -> "Collator":
         """Everything about the model that collating needs. text_budget: bytes for tokenised texts."""
+        pads = encoder.traits.pads_to_limit
         return cls(
-            tokenize=Texts(encoder.tokenizer, encoder.text_limit, text_budget),
+            tokenize=Texts(encoder.tokenizer, encoder.text_limit, text_budget, pad_to_limit=pads),
             views=views,
             fit=encoder.fit,
             grid=encoder.grid,

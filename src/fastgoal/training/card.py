@@ -14,20 +14,25 @@ from fastgoal.training.config import TrainConfig
 
 _USAGE = """\
 ```python
-from transformers import CLIPModel, CLIPProcessor
+from transformers import {model}, {processor}
 
-model = CLIPModel.from_pretrained("FOLDER")
-processor = CLIPProcessor.from_pretrained("FOLDER")
+model = {model}.from_pretrained("FOLDER")
+processor = {processor}.from_pretrained("FOLDER")
 ```"""
+_PADDING = 'It reads a text at its last position: call the processor with `padding="max_length", truncation=True`.\n\n'
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
     """What a card says. `validation` is the mean R@1 of both directions in percent at `step`, None if nothing was
-    held out.
+    held out. title, classes: what the architecture is called, and transformers' model and processor for it.
+    pads_to_limit: as in `Traits`.
     """
 
     base: str
+    title: str
+    classes: tuple[str, str]
+    pads_to_limit: bool
     samples: int
     unpaired: int
     text_limit: int
@@ -40,16 +45,16 @@ class CardFacts:
 def model_card(facts: CardFacts, config: TrainConfig) -> str:
     """README.md of a model folder, with the hub's front matter."""
     weights = config.weights
-    base = Path(facts.base).name or "a CLIP model"
+    base = Path(facts.base).name or f"a {facts.title} model"
     return f"""---
 library_name: transformers
 pipeline_tag: zero-shot-image-classification
-tags: [clip, image-text-retrieval, long-captions, fastgoal]
+tags: [{facts.classes[0].removesuffix("Model").lower()}, image-text-retrieval, long-captions, fastgoal]
 ---
 
 # {base}, fine-tuned for long captions
 
-A CLIP dual encoder trained with method `{config.method}`, after GOAL (arXiv 2503.17782) and FAST-GOAL (arXiv
+A {facts.title} dual encoder trained with method `{config.method}`, after GOAL (arXiv 2503.17782) and FAST-GOAL (arXiv
 2605.26615). Loss weights: global {weights.global_:g}, local {weights.local:g}, token similarity {weights.tsl:g}.
 
 | | |
@@ -67,7 +72,7 @@ A CLIP dual encoder trained with method `{config.method}`, after GOAL (arXiv 250
 ## Use
 It is a plain transformers folder; nothing of fastgoal is needed to load it.
 
-{_USAGE}
+{_PADDING if facts.pads_to_limit else ""}{_USAGE.format(model=facts.classes[0], processor=facts.classes[1])}
 
 ## Limits
 It was tuned on captions and images like those of its training data; what it does elsewhere was not measured. The

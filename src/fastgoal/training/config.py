@@ -1,7 +1,8 @@
 """The settings of a training run: one frozen dataclass, checked when it is built.
 
 The defaults of `goal` are the papers' (batch 16, ten epochs, AdamW at 5e-6 falling to 0 along a cosine, weight decay
-0.05, seed 1337, 248 tokens). The four methods of the ablation are settings of the loss weights, not code paths:
+0.05, seed 1337, 248 tokens where the model can be stretched to them). The four methods of the ablation are settings of
+the loss weights, not code paths:
 
     method   global  local  tsl
     global   1       0      0
@@ -107,8 +108,9 @@ class TrainConfig:
     """Clip the gradient to this norm (default: no clipping, as in the papers' code)."""
     seed: int = 1337
     """Keys the order of the samples, together with the epoch and their ids."""
-    text_tokens: int | None = 248
-    """The text limit, to which the model is stretched or cut."""
+    text_tokens: int | None = None
+    """The text limit, to which the model is stretched or cut (default: 248, or the model's own where that is longer or
+    cannot change, as in SigLIP)."""
     eval_every: int | None = None
     """Validate every so many steps (default: after each epoch)."""
     patience: int | None = None

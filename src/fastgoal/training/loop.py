@@ -23,7 +23,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from fastgoal.errors import FastgoalError
 from fastgoal.files import read_json, write_json
 from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
-from fastgoal.models.dual_encoder import MAX_LOGIT_SCALE, DualEncoder
+from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import writing_weights
 from fastgoal.training.adapt import plain
 from fastgoal.training.batches import Batch, Collator, PairsDataset
@@ -256,8 +256,12 @@ class Loop(Trainer):  # type: ignore[misc]
     def keep(self, value: float | None) -> None:
         """Make the present weights the run's model."""
         start = next((row["retrieval"] for row in self.folder.rows() if row["step"] == 0), None)
+        family = self.encoder.family
         facts = CardFacts(
             base=self.base,
+            title=self.encoder.traits.title,
+            classes=(family.Model.__name__, family.Processor.__name__),
+            pads_to_limit=self.encoder.traits.pads_to_limit,
             samples=len(self.train_dataset),
             unpaired=self.train_dataset.unpaired,
             text_limit=self.encoder.text_limit,
@@ -310,9 +314,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         self._loop.batches.set_epoch(state.global_step // self._loop.epoch_steps)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # CLIP's own guard; `encoder.logit_scale` limits the value, this keeps the parameter from running away behind
-        # the limit.
-        self._loop.encoder.clip.logit_scale.data.clamp_(max=math.log(MAX_LOGIT_SCALE))
+        self._loop.encoder.bound_logit_scale()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         last = state.global_step >= state.max_steps

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from fastgoal.data.images import normalise
-from fastgoal.losses import LossWeights, caption_hardness, info_nce, pool, token_similarity
+from fastgoal.losses import LossWeights, caption_hardness, info_nce, pool, sigmoid_loss, token_similarity
 from fastgoal.models.dual_encoder import DualEncoder, ImageFeatures, TextFeatures
 from fastgoal.training.batches import Batch, global_side
 
@@ -64,10 +64,8 @@ class Objective:
         terms: dict[str, torch.Tensor] = {}
         if self.weights.global_ and seen.captions is not None:
             caption_BD = seen.captions.embedding_BD
-            harder_BB = caption_hardness(caption_BD, self.hard_negatives) if self.hard_negatives else None
-            terms["global"] = info_nce(
-                seen.whole_BD, caption_BD, encoder.logit_scale, batch.same_BB, harder_BB=harder_BB
-            )
+            options = {"harder_BB": caption_hardness(caption_BD, self.hard_negatives)} if self.hard_negatives else {}
+            terms["global"] = contrast(encoder, seen.whole_BD, caption_BD, batch.same_BB, **options)
         if self.weights.local:
             terms["local"] = self._local(encoder, batch, seen)
         if self.weights.tsl:
@@ -77,8 +75,7 @@ class Objective:
     def _local(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
         if seen.sentence_VD is None:
             return seen.whole_BD.new_zeros(())
-        scale = encoder.logit_scale
-        return info_nce(seen.crop_VD, seen.sentence_VD, scale, batch.same_VV, weight_B=batch.weight_V)
+        return contrast(encoder, seen.crop_VD, seen.sentence_VD, batch.same_VV, weight_B=batch.weight_V)
 
     def _tsl(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
         """Both modalities; each is a mean over the pairs whose region (sentence) is still within the model's sight."""
@@ -97,6 +94,20 @@ class Objective:
         token_valid_V = batch.token_weights_BKT.any(dim=2)[row_V, slot_V]
         image = token_similarity(encoder.project_patches(patch_VW), seen.crop_VD, patch_valid_V, **options)
         return image + token_similarity(encoder.project_tokens(token_VW), seen.sentence_VD, token_valid_V, **options)
+
+
+def contrast(
+    encoder: DualEncoder,
+    image_BD: torch.Tensor,
+    text_BD: torch.Tensor,
+    same_BB: torch.Tensor | None,
+    **options: torch.Tensor,
+) -> torch.Tensor:
+    """The contrastive loss that the model's family was pre-trained with; options as in `info_nce`, `sigmoid_loss`."""
+    bias = encoder.logit_bias
+    if encoder.traits.loss == "sigmoid" and bias is not None:
+        return sigmoid_loss(image_BD, text_BD, encoder.logit_scale, bias, same_BB, **options)
+    return info_nce(image_BD, text_BD, encoder.logit_scale, same_BB, **options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,9 +83,10 @@ def batch_for(samples: int, bytes_each: int, memory: int | None) -> int:
 
 def sample_bytes(encoder: DualEncoder) -> int:
     """What one sample's activations take in bfloat16 training: two views, a full caption, a sentence."""
-    vision, text = encoder.clip.config.vision_config, encoder.clip.config.text_config
+    vision, text = encoder.model.config.vision_config, encoder.model.config.text_config
     patches = 2 * (encoder.grid**2 + 1) * vision.hidden_size * vision.num_hidden_layers
-    tokens = 1.25 * encoder.text_limit * text.hidden_size * text.num_hidden_layers
+    texts = 2 if encoder.traits.pads_to_limit else 1.25  # a sentence takes a quarter of a caption, unless padded
+    tokens = texts * encoder.text_limit * text.hidden_size * text.num_hidden_layers
     return int(_BYTES * (patches + tokens))
 
 

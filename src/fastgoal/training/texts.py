@@ -20,16 +20,22 @@ Row = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], bool]
 
 
 class Texts:
-    """Tokenises batches of texts, keeping the tokens of each while `budget` bytes last."""
+    """Tokenises batches of texts, keeping the tokens of each while `budget` bytes last.
 
-    def __init__(self, tokenizer: Any, limit: int, budget: int) -> None:
+    pad_to_limit: as in `tokenize`.
+    """
+
+    def __init__(self, tokenizer: Any, limit: int, budget: int, *, pad_to_limit: bool = False) -> None:
         self._tokenizer, self._limit, self._left = tokenizer, limit, budget
+        self._least = limit if pad_to_limit else 0
         self._kept: dict[str, Row] = {}
 
     def __call__(self, texts: Sequence[str]) -> TextBatch:
         new = [text for text in dict.fromkeys(texts) if text not in self._kept]
         fresh = dict(zip(new, self._read(new), strict=True)) if new else {}
-        batch = _padded([fresh.get(text) or self._kept[text] for text in texts], self._tokenizer.pad_token_id)
+        batch = _padded(
+            [fresh.get(text) or self._kept[text] for text in texts], self._tokenizer.pad_token_id, self._least
+        )
         for text, (ids_T, offsets_T2, cut) in fresh.items():
             if ids_T.nbytes + offsets_T2.nbytes <= self._left:
                 self._left -= ids_T.nbytes + offsets_T2.nbytes
@@ -44,9 +50,9 @@ class Texts:
         return [(ids_BT[i, :n].copy(), offsets_BT2[i, :n].copy(), cut_B[i]) for i, n in enumerate(lengths_B)]
 
 
-def _padded(rows: Sequence[Row], pad_id: int) -> TextBatch:
-    """On the right, to the longest."""
-    longest = max(len(ids_T) for ids_T, _, _ in rows)
+def _padded(rows: Sequence[Row], pad_id: int, least: int) -> TextBatch:
+    """On the right, to the longest, or to `least` tokens if that is more."""
+    longest = max(least, *(len(ids_T) for ids_T, _, _ in rows))
     ids_BT = np.full((len(rows), longest), pad_id, np.int64)
     mask_BT, offsets_BT2 = np.zeros_like(ids_BT), np.zeros((len(rows), longest, 2), np.int64)
     for i, (ids_T, offsets_T2, _) in enumerate(rows):

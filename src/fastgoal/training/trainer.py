@@ -81,7 +81,9 @@ def train(
         progress: show rate, loss and time left on standard error.
 
     Raises:
-        ConfigError: settings that cannot work together, a folder that holds another run, more than one process.
+        ConfigError: settings that cannot work together or with this model, a folder that holds another run, more than
+            one process.
+        ModelError: a text limit that the model cannot take.
         DataError: fewer than two usable samples, an image that cannot be read any more, or a disk that refuses to be
             written to; the newest checkpoint is kept.
         Interrupted: SIGINT or SIGTERM came; there is a checkpoint of the last finished step.
@@ -89,8 +91,8 @@ def train(
     """
     config = config or TrainConfig()
     _refuse_many_processes()
-    if config.text_tokens is not None and config.text_tokens != encoder.text_limit:
-        encoder.set_text_limit(config.text_tokens)
+    expect_trainable(config, encoder)
+    encoder.set_text_limit(encoder.limit_for(config.text_tokens))
     dataset = PairsDataset(table, paired_only=config.weights.global_ == 0)
     identity = {
         **config.trajectory(),
@@ -117,6 +119,23 @@ def train(
     report = _report(loop)
     write_json(folder.report, asdict(report))
     return report
+
+
+def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
+    """Refuse loss terms that the architecture has no use for.
+
+    Raises:
+        ConfigError: a token similarity loss for a model that cannot project parts of an image and of a caption, or hard
+            negatives for the sigmoid loss.
+    """
+    title = encoder.traits.title
+    if config.weights.tsl and not encoder.traits.projects_parts:
+        what = f"{title} has no projection for patches and tokens, so that it cannot learn by token similarity"
+        mend = "Use --method global, local or no-tsl (tsl_weight 0), or a model of the CLIP family."
+        raise ConfigError(what, where=f"method {config.method}", mend=mend)
+    if config.hard_negatives and encoder.traits.loss != "softmax":
+        what = f"{title} learns by the {encoder.traits.loss} loss, which takes no hard negatives"
+        raise ConfigError(what, where="hard_negatives", mend="Leave it at 0, or use a model of the CLIP family.")
 
 
 def _validation_key(val: PairsTable | Validate | None) -> str | None:
