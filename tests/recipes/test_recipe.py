@@ -77,6 +77,8 @@ def test_one_s_own_recipe_is_read_from_its_file(tmp_path):
         ("max_steps: 2", "max_step: 2", "max_steps"),
         ("regions: fixed, ", "", "'regions'"),
         ("paper: Mine", "paper: [", "not a YAML file"),
+        ("model: tiny\n", "model: tiny\nunpublished:\n  - rate (here: 1)\n", "is not a text"),
+        ("measure:\n", "measures:\n", "'measure'"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(tmp_path, old, new, says):

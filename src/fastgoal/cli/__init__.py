@@ -34,6 +34,7 @@ COMMANDS = {
     "card": "Write the card of a data set: its statistics, and where it comes from.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
+    "recipes": "The rows of both papers' tables: list, show, or run one.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
     "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",

@@ -107,9 +107,12 @@ class Protocol:
 
 _LONG = Protocol(name="long-retrieval", task="retrieval", ks=(1, 5, 25, 50))
 _SHORT = Protocol(name="short-retrieval", task="retrieval", ks=(1, 5, 10, 15))
+_SENTENCES = Protocol(name="sentence-average", task="retrieval", ks=(1, 5, 25, 50), reading="sentences")
 _JOINT = Protocol(name="joint", task="joint", ks=(10,))
 _TOKENS = 248
 """Text limit of both papers for long captions: Long-CLIP's stretch of CLIP's 77."""
+_SHORT_TOKENS = 77
+"""Text limit where sentences are read one by one."""
 
 
 def _pinned(like: Protocol, name: str, data: str, items: int, captions: int = 1) -> Protocol:
@@ -123,7 +126,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
     for protocol in (
         _LONG,
         _SHORT,
-        Protocol(name="sentence-average", task="retrieval", ks=(1, 5, 25, 50), reading="sentences"),
+        _SENTENCES,
         _JOINT,
         Protocol(name="localisation", task="localisation", ks=(1, 5, 10, 15)),
         Protocol(name="localisation-in-caption", task="localisation", ks=(1, 5, 10, 15), reading="in-caption"),
@@ -136,6 +139,9 @@ PROTOCOLS: Mapping[str, Protocol] = {
         _pinned(_LONG, "sharegpt4v-1k", "sharegpt4v/test", 1000),
         _pinned(_SHORT, "coco-5k", "coco/test", 5000, captions=5),
         _pinned(_SHORT, "flickr30k-1k", "flickr30k/test", 1000, captions=5),
+        replace(_pinned(_SENTENCES, "docci-sentence-average", "docci/test", 5100), text_tokens=_SHORT_TOKENS),
+        replace(_pinned(_SENTENCES, "long-dci-sentence-average", "long-dci/test", 7602), text_tokens=_SHORT_TOKENS),
+        Protocol(name="docci-patches", task="localisation", data="docci/test", ks=(5, 10, 15), text_tokens=_TOKENS),
         _pinned(_JOINT, "docci-joint", "docci/test", 5100),
         _pinned(_JOINT, "dci-joint", "dci/test", 1999),
     )

@@ -61,7 +61,7 @@ def all_published() -> tuple[Published, ...]:
 
 
 def _rows(table: Mapping[str, Any]) -> Iterator[Published]:
-    names = [f"{table['metric']}@{k}" for k in table["ks"]]
+    names = [f"{table['metric']}{k}" for k in table["ks"]]
     for record in table["rows"]:
         own = {**table, **record}
         yield Published(

@@ -86,8 +86,7 @@ def follow(recipe: Recipe, places: Places, *, allow_partial: bool = False, progr
             model = str(runs[-1] / "model")
         results = {}
         for own in recipe.measure:
-            result = _measure(own, model, recipe, places, allow_partial, progress)
-            results[result.protocol if result.protocol not in results else f"{result.protocol} {own.data}"] = result
+            results[own.pinned.name] = _measure(own, model, recipe, places, allow_partial, progress)
     except ConfigError as error:
         if recipe.obtain is None or str(error.where) != recipe.model:
             raise

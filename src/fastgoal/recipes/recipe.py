@@ -123,7 +123,9 @@ def read_recipe(path: Path) -> Recipe:
     """
     record = read_settings(path)
     try:
-        return _build(Recipe, {"name": path.stem, **record, **_parts(record)})
+        recipe = _build(Recipe, {"name": path.stem, **record, **_parts(record)})
+        _expect_texts(recipe)
+        return recipe
     except ConfigError as error:
         place = ": ".join(str(part) for part in (path.name, error.where) if part is not None)
         raise ConfigError(error.what, where=place, mend=error.mend) from None
@@ -144,6 +146,16 @@ def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
         "measure": tuple(_build(Measure, own) for own in measures),
         "unpublished": tuple(record.get("unpublished", ())),
     }
+
+
+def _expect_texts(recipe: Recipe) -> None:
+    """YAML reads an unquoted `a: b` as a mapping."""
+    for name in ("paper", "method", "backbone", "model", "obtain", "note", "unpublished", "trained"):
+        value = getattr(recipe, name)
+        for text in value if isinstance(value, tuple) else (value,):
+            if not isinstance(text, str | None):
+                mend = "Put it in quotation marks."
+                raise ConfigError(f"{text!r} is not a text", where=name, mend=mend)
 
 
 Part = TypeVar("Part", Recipe, Stage, Measure, MatchPlan)
