@@ -2,6 +2,7 @@
 multiples of 1/N, which also tells N."""
 
 from collections import defaultdict
+from copy import deepcopy
 from dataclasses import replace
 from itertools import combinations
 
@@ -106,6 +107,7 @@ def test_the_metrics_are_those_of_the_protocol():
     [(12, 768, 16, "ViT-B/16"), (24, 1024, 14, "ViT-L/14"), (12, 768, 32, None), (2, 32, 8, None)],
 )
 def test_a_backbone_is_known_by_its_shape(encoder, layers, width, patch, name):
+    encoder = deepcopy(encoder)
     with torch.device("meta"):  # shapes without weights
         vision = {"num_hidden_layers": layers, "hidden_size": width, "patch_size": patch, "num_attention_heads": 2}
         encoder.model = CLIPModel(CLIPConfig(vision_config=vision, text_config={"num_hidden_layers": 1}))

@@ -122,6 +122,8 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: a file that cannot be read, an unknown or missing field, or a value that cannot be used.
     """
     record = read_settings(path)
+    if missing := [name for name in ("tables", "trained", "measure") if name not in record]:
+        raise ConfigError(f"no {missing[0]!r}", where=path.name, mend="See another recipe: fastgoal recipes show NAME.")
     try:
         recipe = _build(Recipe, {"name": path.stem, **record, **_parts(record)})
         _expect_texts(recipe)
