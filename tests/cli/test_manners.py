@@ -53,3 +53,11 @@ def test_tab_completion_is_installed_on_demand(tmp_path):
     script = next((tmp_path / ".local").rglob("fastgoal")).read_text()
     assert "match" in script
     assert "--caption-column" in script
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m fastgoal recipes show all | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1

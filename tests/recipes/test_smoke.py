@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fastgoal.cli import main
-from fastgoal.errors import DataError
+from fastgoal.errors import DataError, ModelError
 from fastgoal.recipes import Places, all_recipes, follow, recipe_named, smoke
 from fastgoal.recipes.smoke import SAMPLES, STEPS, in_small
 
@@ -56,6 +56,16 @@ def test_a_part_of_the_test_set_is_refused_unless_asked_for(out):
     places = Places(data=out / "data", out=out)
     with pytest.raises(DataError, match="1,000 items expected, but the data has 8"):
         follow(in_small(recipe, out / "models"), places)
+    trained = recipe_named("goal-t1-docci-b16-global")
+    with pytest.raises(DataError, match="9,647 images expected, but the data has 8"):
+        follow(in_small(trained, out / "models"), places)
+
+
+def test_a_model_that_is_not_there_is_told_how_to_obtain(out):
+    recipe = recipe_named("goal-t7-b16-long-clip")
+    smoke(recipe, out)
+    with pytest.raises(ModelError, match=r"fastgoal convert longclip-B\.pt longclip-b16"):
+        follow(recipe, Places(data=out / "data", out=out), allow_partial=True)
 
 
 def test_the_command_line_lists_shows_and_runs(out, tmp_path, capsys):

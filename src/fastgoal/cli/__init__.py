@@ -84,6 +84,7 @@ def _run(tokens: list[str], debug: bool) -> int:
             done = build(tokens[0] if tokens else None)(
                 tokens, exit_on_error=False, print_error=True, result_action="return_value"
             )
+            sys.stdout.flush()
     except CycloptsError:
         return 2  # printed by cyclopts, with its suggestion
     except FastgoalError as error:
@@ -91,6 +92,9 @@ def _run(tokens: list[str], debug: bool) -> int:
             raise
         print(f"fastgoal: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail once more
+        return 0
     except Interrupted as signal:
         print(f"fastgoal: interrupted. What was finished is kept; continue with: {continuing(tokens)}", file=sys.stderr)
         return signal.code
