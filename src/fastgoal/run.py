@@ -24,8 +24,8 @@ class RunSettings:
     """What to do with the data.
 
     model: base model. regions, detector, sam, matcher: see `Experiment`.
-    methods: what to train; `global` is plain fine-tuning and the baseline of the report. None is `global` and `goal`, or
-        `no-tsl` in the place of `goal` for a model that cannot learn by token similarity.
+    methods: what to train; `global` is plain fine-tuning and the baseline of the report. None is `global` and `goal`,
+        or `no-tsl` in the place of `goal` for a model that cannot learn by token similarity.
     epochs, batch_size, learning_rate, warmup_steps: None derives them from the size of the data and of the model (see
         `training.presets`); the report says why.
     text_tokens: the text limit; None as in `TrainConfig`.

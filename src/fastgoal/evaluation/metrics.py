@@ -74,9 +74,10 @@ def relevant_ranks(
         DataError: shapes that do not match, or a query without a relevant item.
         ModelError: embeddings that are not finite (they would win every comparison).
     """
-    groups = _Groups.of(query_group_Q, item_group_N, len(query_QD), len(item_ND))
-    rank_QJ = np.full((len(query_QD), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
-    for part, scores_BN in score_strips(query_QD, item_ND, block=block):
+    query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
+    groups = _Groups.of(query_group_Q, item_group_N, len(query), len(item))
+    rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
+    for part, scores_BN in score_strips(query, item, block=block):
         ranks_BJ = _strip_ranks(scores_BN, groups, part, depth)
         rank_QJ[part, : ranks_BJ.shape[1]] = ranks_BJ
     return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q)

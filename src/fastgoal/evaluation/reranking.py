@@ -96,8 +96,8 @@ def rerank(
     head: Reranker,
     views: ViewSet,
     captions: Sequence[str],
-    embeddings: tuple[Embeddings, Embeddings],
     image_Q: Ints,
+    embeddings: tuple[Embeddings, Embeddings],
     before: Mapping[Direction, Ints],
     *,
     count: int,
@@ -111,8 +111,8 @@ def rerank(
     Args:
         encoder, head: the same model, as what embeds and as what `expect_reranker` found.
         views: of the N images, in order.
-        embeddings: of the captions and of the images, text_QD and image_ND.
         image_Q: which image each caption belongs to.
+        embeddings: of the captions and of the images, text_QD and image_ND.
         before: the ranks by similarity.
         count: K. batch: images seen at once, and pairs scored at once. progress: show a bar.
 

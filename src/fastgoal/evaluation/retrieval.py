@@ -68,9 +68,18 @@ def evaluate_retrieval(
     ranks = first_ranks(source, images, text_QD, image_ND)
     if head is not None:
         place = {image: index for index, image in enumerate(images)}
-        image_Q, given = np.array([place[sample.image] for sample in source]), (text_QD, image_ND)
-        options = {"count": rerank, "batch": batch, "progress": progress}
-        ranks = rerank_first(encoder, head, views, captions, given, image_Q, ranks, **options)
+        ranks = rerank_first(
+            encoder,
+            head,
+            views,
+            captions,
+            np.array([place[sample.image] for sample in source]),
+            (text_QD, image_ND),
+            ranks,
+            count=rerank,
+            batch=batch,
+            progress=progress,
+        )
     return make_result(
         encoder,
         protocol,

@@ -3,9 +3,9 @@
 Its Q-Former turns an image into K query vectors and a text into one. The similarity of an image and a text is that of
 the *best* query vector, so an image here has K embeddings, and retrieval takes the greatest product.
 
-The matching head reads image and text together: query vectors and text tokens go through the Q-Former side by side, each
-query vector gives a logit for "they match", and the mean of these is the pair's. It needs a pass for every pair, so it
-only re-ranks the first candidates (section 4.4).
+The matching head reads image and text together: query vectors and text tokens go through the Q-Former side by side,
+each query vector gives a logit for "they match", and the mean of these is the pair's. It needs a pass for every pair,
+so it only re-ranks the first candidates (section 4.4).
 
 Text is masked, so padding to the longest of a batch is safe. The position table has 512 rows, from BERT; BLIP-2 itself
 was trained on texts of 32 tokens, which `text_tokens=32` gives.
