@@ -40,7 +40,7 @@ def save_blip2(folder):
         )
     )
     model.query_tokens.data.normal_()
-    model.itm_head.weight.data.normal_()  # so that it and not the contrast decides
+    model.itm_head.weight.data.normal_(std=0.06)  # so that it and the contrast both count
     model.save_pretrained(folder)
     BlipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
     return folder
