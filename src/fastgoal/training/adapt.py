@@ -78,3 +78,4 @@ def _merge(clip: nn.Module) -> None:
         layer.merge()
         parent, _, child = name.rpartition(".")
         setattr(clip.get_submodule(parent), child, layer.get_base_layer())
+    vars(clip).pop("peft_config", None)
