@@ -153,3 +153,11 @@ def test_what_cannot_be_re_ranked_is_named(encoder, source, blip2):
         evaluate_retrieval(encoder, source, rerank=5)
     with pytest.raises(ConfigError, match="sentence by sentence cannot be re-ranked"):
         evaluate_retrieval(load_retriever(str(blip2)), source, protocol=PROTOCOLS["sentence-average"], rerank=5)
+
+
+def test_a_second_model_without_a_head_is_refused_before_the_first_is_measured(blip2, data, small_clip_folder, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", str(blip2), str(data), "--rerank", "3", "--against", str(small_clip_folder)])
+    said = capsys.readouterr()
+    assert (ended.value.code, said.out) == (2, "")
+    assert "CLIP has no matching head" in said.err

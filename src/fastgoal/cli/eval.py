@@ -21,6 +21,7 @@ from fastgoal.data.benchmarks import benchmark_asked
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import backbone_of, published, published_table, retention, templates_named
+from fastgoal.evaluation.reranking import expect_reranker
 from fastgoal.evaluation.tasks import TASKS, Asked, open_data
 from fastgoal.evaluation.words import describe, describe_changes
 from fastgoal.models.baselines import load_retriever
@@ -105,6 +106,10 @@ def evaluate(
     options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
     names = [model] if against is None else [model, against]
     encoders = [load_retriever(name, device=device, text_tokens=tokens, pinned=asked.text_tokens) for name in names]
+    for encoder in encoders:  # now, and not after hours with the first
+        asked.expect(asked.task, encoder)
+        if rerank:
+            expect_reranker(encoder, asked, rerank)
     opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
     if isinstance(opened, Source):
         tell_problems(opened)
