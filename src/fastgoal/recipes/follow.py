@@ -128,7 +128,7 @@ def _measure(
     protocol = replace(own.pinned, partial=allow_partial)
     if own.text_tokens is not None:
         protocol = replace(protocol, text_tokens=own.text_tokens)
-    encoder = load_retriever(model, device=places.device, text_tokens=protocol.text_tokens)
+    encoder = load_retriever(model, device=places.device, text_tokens=own.text_tokens, pinned=own.pinned.text_tokens)
     encoder.name = recipe.name
     data: Any = places.open(own.data)
     key = {
