@@ -11,6 +11,7 @@ import fastgoal
 ROOT = Path(fastgoal.__file__).parent
 FLOW = (
     "errors",
+    "devices",
     "files",
     "progress",
     "interrupts",

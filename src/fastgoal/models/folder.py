@@ -10,19 +10,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 from fastgoal.files import force_to_disk, replace_folder, writing
 from fastgoal.models.families import family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
-Module = TypeVar("Module", bound=torch.nn.Module)
 _FILES = {
     "config": ("config.json",),
     "weights": (
@@ -73,19 +72,6 @@ def read_model_type(name: str) -> object:
     """
     with _reading(name) as (source, options):
         return PreTrainedConfig.get_config_dict(source, **options)[0].get("model_type")
-
-
-def to_device(model: Module, device: str | torch.device) -> Module:
-    """The model with its weights on `device`.
-
-    Raises:
-        ModelError: the device is not there.
-    """
-    try:
-        return model.to(device)
-    except (AssertionError, RuntimeError) as error:
-        what = f"this device cannot be used ({str(error).splitlines()[0]})"
-        raise ModelError(what, where=f"device {device}", mend="Use cpu, or install a torch build for it.") from error
 
 
 def read_tokenizer(name: str) -> tuple[Any, int]:
@@ -209,7 +195,7 @@ def _tokenizer(source: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _unloadable(error: Exception, name: str, local: bool) -> ModelError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error)
     if "weights only load failed" in reason.lower():
         mend = "Use a checkpoint with model.safetensors"
         return ModelError("its weights are a pickle that may run code", where=name, mend=mend)

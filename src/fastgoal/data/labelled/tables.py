@@ -17,7 +17,7 @@ from fastgoal.data.labelled.source import LabelledImage
 from fastgoal.data.readers.tables import holds_images, open_table
 from fastgoal.data.samples import relative_path
 from fastgoal.data.store import cell_uri
-from fastgoal.errors import DataError
+from fastgoal.errors import DataError, first_line
 
 LABELS = ("label", "fine_label", "labels", "class", "category")
 """Names of the column of labels, the first that is there."""
@@ -50,7 +50,7 @@ def read_tables(
         try:
             own, known = _rows(file, root, columns)
         except (OSError, pa.ArrowException) as error:
-            what = f"the table cannot be read ({(str(error).splitlines() or ['unknown reason'])[0].rstrip('.')})"
+            what = f"the table cannot be read ({first_line(error)})"
             raise DataError(what, where=file, mend="Copy or write it again.") from None
         rows, names = rows + own, names or known
     texts = {row.label for row in rows if isinstance(row.label, str)} - {""}

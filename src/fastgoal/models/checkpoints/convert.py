@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 from fastgoal.models.checkpoints.file import read_checkpoint
 from fastgoal.models.checkpoints.layouts import recognise
 from fastgoal.models.checkpoints.settings import Settings, Wishes, settle
@@ -94,9 +94,8 @@ def _read_tokenizer(name: str) -> Any:
             raise FileNotFoundError("no tokenizer.json in it")
         return AutoTokenizer.from_pretrained(name, local_files_only=True)
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         mend = "Give --tokenizer a folder with tokenizer.json and tokenizer_config.json."
-        raise ModelError(f"the tokenizer cannot be read: {reason}", where=name, mend=mend) from None
+        raise ModelError(f"the tokenizer cannot be read: {first_line(error)}", where=name, mend=mend) from None
 
 
 def _config(sizes: Sizes, settings: Settings, words: Any) -> CLIPConfig:
