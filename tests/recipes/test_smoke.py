@@ -1,11 +1,14 @@
 """Every recipe from end to end in small, and what is shared and kept between them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from fastgoal.cli import main
-from fastgoal.errors import DataError
+from fastgoal.data.benchmarks.layout import write_like
+from fastgoal.data.scenes import ScenesConfig, draw_samples
+from fastgoal.errors import DataError, ModelError
 from fastgoal.recipes import Places, all_recipes, follow, recipe_named, smoke
 from fastgoal.recipes.smoke import SAMPLES, STEPS, in_small
 
@@ -56,6 +59,23 @@ def test_a_part_of_the_test_set_is_refused_unless_asked_for(out):
     places = Places(data=out / "data", out=out)
     with pytest.raises(DataError, match="1,000 items expected, but the data has 8"):
         follow(in_small(recipe, out / "models"), places)
+
+
+def test_figures_of_other_pairs_are_not_taken_for_those_of_these(out):
+    """The test pairs of two detectors, by one matcher: what is kept of the first is not the second's result."""
+    recipe = recipe_named("goal-t1-docci-b16-goal")
+    joint = next(own for own in recipe.measure if own.task == "joint")
+    fixed = replace(joint, match=replace(joint.match, regions="fixed", detector=None, sam=None))
+    first, second = (smoke(replace(recipe, measure=(own,)), out).results["docci-joint"] for own in (joint, fixed))
+    assert first.pairs["matcher"] == second.pairs["matcher"]
+    assert first.pairs["fingerprint"] != second.pairs["fingerprint"]
+
+
+def test_a_model_that_has_to_be_made_first_is_explained(tmp_path):
+    recipe = replace(recipe_named("goal-t7-b16-long-clip"), model=str(tmp_path / "longclip"))
+    write_like("urban1k/test", tmp_path / "urban1k", draw_samples(ScenesConfig(), "test", 2))
+    with pytest.raises(ModelError, match=r"no such model folder\. To obtain it: fastgoal convert longclip-B\.pt"):
+        follow(recipe, Places(data=tmp_path, out=tmp_path / "out"))
 
 
 def test_the_command_line_lists_shows_and_runs(out, tmp_path, capsys):

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from fastgoal.data.source import Source, open_source
-from fastgoal.errors import ConfigError
-from fastgoal.evaluation import EvalResult
+from fastgoal.errors import ModelError
+from fastgoal.evaluation import EvalResult, JointSet
 from fastgoal.evaluation.localisation import pairs_as_truth
 from fastgoal.evaluation.published import Published
 from fastgoal.evaluation.tasks import TASKS
-from fastgoal.matching import MatchSettings, match
+from fastgoal.matching import MatchSettings, match, usual_rule
 from fastgoal.models.baselines import load_retriever
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -87,10 +87,10 @@ def follow(recipe: Recipe, places: Places, *, allow_partial: bool = False, progr
         results = {}
         for own in recipe.measure:
             results[own.pinned.name] = _measure(own, model, recipe, places, allow_partial, progress)
-    except ConfigError as error:
-        if recipe.obtain is None or str(error.where) != recipe.model:
+    except ModelError as error:
+        if recipe.obtain is None or error.where != recipe.model:
             raise
-        raise ConfigError(error.what, where=error.where, mend=f"To obtain it: {recipe.obtain}") from error
+        raise ModelError(error.what, where=error.where, mend=f"To obtain it: {recipe.obtain}") from error
     return Outcome(recipe=recipe, results=results, runs=tuple(runs))
 
 
@@ -108,7 +108,7 @@ def _train(stage: Stage, model: str, places: Places, progress: bool) -> Path:
 def _pairs(data: str, plan: MatchPlan, places: Places, progress: bool) -> PairsTable:
     folder = places.out / "pairs" / f"{data.replace('/', '-')}-{_short(asdict(plan))}"
     proposer = make_proposer(plan.regions, detector=plan.detector, sam=plan.sam, device=places.device)
-    settings = MatchSettings(rule="lism" if plan.regions == "lism" else "flism")
+    settings = MatchSettings(rule=usual_rule(plan.regions))
     match(places.open(data), DualEncoder.load(plan.matcher, device=places.device), proposer, folder, settings, progress)
     return PairsTable.open(folder)
 
@@ -130,7 +130,7 @@ def _measure(
     }
     if own.match is not None:
         table = _pairs(own.data, own.match, places, progress)
-        key["pairs"] = table.manifest.origin.matcher
+        key["pairs"] = JointSet.of(table).fingerprint
         data = table if own.task == "joint" else pairs_as_truth(table)
     path = places.out / "results" / recipe.name / f"{protocol.name}-{own.data.replace('/', '-')}.json"
     return kept(path, key, lambda: TASKS[own.task].measure(encoder, data, protocol=protocol))
