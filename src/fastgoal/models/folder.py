@@ -6,7 +6,7 @@ written aside and renamed, so it is whole or absent; into one that is there alre
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -99,6 +99,18 @@ def _reading(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         raise _unloadable(error, name, local) from error
+
+
+def expect_free(folder: Path, but: Collection[str] = ()) -> None:
+    """Refuse a folder for a new model that holds something else than the files called `but`.
+
+    Raises:
+        ModelError: it does, or a file has its name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ModelError("a file has this name", where=folder, mend="Choose another folder.")
+    if folder.is_dir() and any(path.name not in but for path in folder.iterdir()):
+        raise ModelError("the folder is not empty", where=folder, mend="Choose another folder.")
 
 
 def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:

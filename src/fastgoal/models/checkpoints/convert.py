@@ -18,7 +18,7 @@ from fastgoal.models.checkpoints.file import read_checkpoint
 from fastgoal.models.checkpoints.layouts import recognise
 from fastgoal.models.checkpoints.settings import Settings, Wishes, settle
 from fastgoal.models.checkpoints.table import Sizes, check, entries, measure, translate
-from fastgoal.models.folder import read_tokenizer, write_folder
+from fastgoal.models.folder import expect_free, read_tokenizer, write_folder
 
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch16"
 
@@ -51,9 +51,7 @@ def convert(path: Path, out: Path, *, tokenizer: str = DEFAULT_TOKENIZER, wishes
         ConfigError: heads that do not divide a tower's width.
         DataError: the disk refuses.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        what = "a file has this name" if out.is_file() else "the folder is not empty"
-        raise ModelError(what, where=out, mend="Choose another folder.")
+    expect_free(out)
     checkpoint = read_checkpoint(path)
     layout = recognise(checkpoint)
     sizes = measure(checkpoint, layout)
