@@ -172,3 +172,21 @@ def test_paired_interval_is_tighter_than_the_models_own():
     assert high - low < np.diff(bootstrap_ci(a_Q, np.arange(500)))[0] / 1.5
     with pytest.raises(DataError, match="cannot be paired"):
         paired_bootstrap(a_Q, b_Q[1:], np.arange(500))
+
+
+def test_several_vectors_of_a_query_do_not_widen_the_strips(monkeypatch):
+    """BLIP-2 asks with 32 vectors per image: 64 rows of scores at a time, not 64 queries' rows."""
+    rng = np.random.default_rng(0)
+    query_QKD, item_ND = rng.normal(size=(50, 32, 4)).astype(np.float32), rng.normal(size=(80, 4)).astype(np.float32)
+    group_Q, group_N = np.arange(50), np.arange(80)
+    whole = first_relevant_rank(query_QKD, item_ND, group_Q, group_N)
+    best, rows = metrics._best_vectors, []
+
+    def spied(scores, *vectors):
+        rows.append(len(scores))
+        return best(scores, *vectors)
+
+    monkeypatch.setattr(metrics, "_STRIP", 64 * 80)
+    monkeypatch.setattr(metrics, "_best_vectors", spied)
+    assert first_relevant_rank(query_QKD, item_ND, group_Q, group_N).tolist() == whole.tolist()
+    assert max(rows) == 64

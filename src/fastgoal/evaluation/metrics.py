@@ -75,8 +75,9 @@ def relevant_ranks(
     """
     query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
     groups = _Groups.of(query_group_Q, item_group_N, len(query), len(item))
-    rows = max(_LEAST, block or min(1024, _STRIP // max(1, item.numel() // item.shape[-1])))
     vectors, others = _vectors(query), _vectors(item)
+    strip = min(1024, _STRIP // (vectors * len(item) * others))
+    rows = max(-(-_LEAST // vectors), block or strip)
     padded_ND = _at_least(item.flatten(0, -2), _LEAST)
     scores_BN = torch.empty(rows * vectors, len(padded_ND), dtype=item.dtype, device=item.device)
     rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
