@@ -12,6 +12,7 @@ ROOT = Path(fastgoal.__file__).parent
 FLOW = (
     "errors",
     "devices",
+    "ahead",
     "files",
     "progress",
     "interrupts",
