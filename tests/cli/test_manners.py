@@ -53,3 +53,13 @@ def test_tab_completion_is_installed_on_demand(tmp_path):
     script = next((tmp_path / ".local").rglob("fastgoal")).read_text()
     assert "match" in script
     assert "--caption-column" in script
+
+
+def test_a_reader_that_leaves_is_no_trouble(tmp_path):
+    """As in `fastgoal scenes ... | head -0`: no traceback, and the code that shells know."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "fastgoal", "scenes", "out", "--train", "1", "--val", "0", "--test", "0"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, cwd=tmp_path)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -196,19 +196,6 @@ def average_precision(ranks: RelevantRanks, k: int = 10) -> Floats:
     return np.asarray(precision_QJ.sum(1) / ranks.relevant_Q, dtype=np.float64)
 
 
-def average_precision_at(
-    query_QD: Embeddings,
-    item_ND: Embeddings,
-    query_group_Q: npt.ArrayLike,
-    item_group_N: npt.ArrayLike,
-    *,
-    k: int = 10,
-    block: int | None = None,
-) -> Floats:
-    """AP@k of every query; its mean is mAP@k. Arguments and errors as in `relevant_ranks`."""
-    return average_precision(relevant_ranks(query_QD, item_ND, query_group_Q, item_group_N, depth=k, block=block), k)
-
-
 def bootstrap_ci(
     values: npt.ArrayLike, clusters_Q: npt.ArrayLike, *, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Floats:
