@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: a small random CLIP of the real architecture, saved as a plain transformers folder."""
 
+import signal
 from collections import Counter
 from functools import cache
 from itertools import pairwise
@@ -12,6 +13,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _CORPUS = """A red ball lies on the left of the wooden table. A small blue box stands on the right, by a green lamp.
 In the middle of the room there is a large yellow chair with two striped cushions. Behind it, a white window is open.

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from tests.families import save_metaclip_2, save_siglip
 from tests.regions.small import save_small_sam
 
 from fastgoal.data.scenes import ScenesConfig, draw_samples
 from fastgoal.data.source import open_source
 from fastgoal.data.splits import same_pictures, split_by_image
-from fastgoal.errors import DataError
+from fastgoal.errors import ConfigError, DataError
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.run import RunSettings, run
@@ -103,3 +104,32 @@ DOUBLED = [f"train-0000{i}.png" for i in range(10)]
 def parts_of(folder):
     source = open_source(folder)
     return split_by_image(source, seed=1337, same=same_pictures(source))
+
+
+def test_a_siglip_learns_what_it_can_and_the_reason_is_told(photos, tmp_path, capsys):
+    model = save_siglip(tmp_path / "siglip")
+    settings = replace(SETTINGS, model=str(model), methods=None)
+    found, files = run(photos, tmp_path / "out", settings)
+    assert list(found.models) == ["base", "global", "no-tsl"]
+    results = found.results["no-tsl"]
+    assert {name: own[0]["text_tokens"] for name, own in results.items()} == dict.fromkeys(results, 64)
+    why = "methods global and no-tsl: SigLIP has no projection for patches and tokens"
+    assert f"settings: {why}" in capsys.readouterr().err
+    assert why in files.page.read_text(encoding="utf-8")
+    assert DualEncoder.load(tmp_path / "out" / "runs" / "no-tsl-1337" / "model").traits.title == "SigLIP"
+
+
+def test_goal_that_is_asked_for_is_refused_before_any_work(photos, tmp_path):
+    model = save_siglip(tmp_path / "siglip")
+    with pytest.raises(ConfigError, match="SigLIP has no projection"):
+        run(photos, tmp_path / "out", replace(SETTINGS, model=str(model)), progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_metaclip_2_from_photos_to_a_report(photos, tmp_path):
+    model = save_metaclip_2(tmp_path / "metaclip_2")
+    settings = replace(SETTINGS, model=str(model), methods=None, text_tokens=100)
+    found, files = run(photos, tmp_path / "out", settings, progress=False)
+    assert set(found.models) == {"base cut at 77", "base", "global", "goal"}
+    assert found.results["goal"]["long-retrieval"][0]["text_tokens"] == 100
+    assert files.page.exists()

@@ -50,11 +50,13 @@ def normal() -> Size:
 
 
 def full() -> Size:
-    """All four methods with three seeds; those that use local pairs once more with the true ones; hard negatives; and
-    what is halfway between the base and its fine-tuned models."""
+    """All four methods with three seeds; those that use local pairs once more with the true ones; what goes beyond the
+    papers: hard negatives, a gentle token similarity loss, and what is halfway between the base and its fine-tuned
+    models."""
     true = [replace(_arm(method), name=f"{method} with true pairs", pairs="true") for method in ("local", "goal")]
     hard = replace(_arm("global", hard_negatives=0.5), name="global with hard negatives")
-    arms = (*(_arm(method) for method in ("global", "local", "no-tsl")), *true, hard, _arm("goal"))
+    gentle = replace(_arm("goal", tsl_stop_gradient=True, tsl_weight=0.1), name="goal, gentle TSL")
+    arms = (*(_arm(method) for method in ("global", "local", "no-tsl")), *true, hard, gentle, _arm("goal"))
     mixtures = tuple(Mixture(name=f"{method}, half blended", arm=method) for method in ("global", "goal"))
     return Size(scenes=SCENES, short=SHORT, arms=arms, seeds=SEEDS, mixtures=mixtures)
 

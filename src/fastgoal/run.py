@@ -24,7 +24,8 @@ class RunSettings:
     """What to do with the data.
 
     model: base model. regions, detector, sam, matcher: see `Experiment`.
-    methods: what to train; `global` is plain fine-tuning and the baseline of the report.
+    methods: what to train; `global` is plain fine-tuning and the baseline of the report. None is `global` and `goal`,
+        or `no-tsl` in the place of `goal` for a model that cannot learn by token similarity.
     epochs, batch_size, learning_rate, warmup_steps: None derives them from the size of the data and of the model (see
         `training.presets`); the report says why.
     text_tokens: the text limit; None as in `TrainConfig`.
@@ -33,7 +34,7 @@ class RunSettings:
     """
 
     model: str
-    methods: tuple[str, ...] = ("global", "goal")
+    methods: tuple[str, ...] | None = None
     regions: str = "flism"
     detector: str | None = None
     sam: str | None = None
@@ -101,7 +102,7 @@ def _experiment(settings: RunSettings, parts: Mapping[str, Source], chosen: Pres
         val=parts["val"],
         test=parts["test"],
         short="first sentences",
-        arms=tuple(Arm(name=m, config=TrainConfig.from_mapping({"method": m, **shared})) for m in settings.methods),
+        arms=tuple(Arm(name=m, config=TrainConfig.from_mapping({"method": m, **shared})) for m in chosen.methods),
         seeds=(settings.seed,),
         regions=settings.regions,
         detector=settings.detector,
@@ -119,7 +120,9 @@ def _settings(settings: RunSettings, parts: Mapping[str, Source], twins: int) ->
     encoder.set_text_limit(encoder.limit_for(settings.text_tokens))
     cuda = settings.device.startswith("cuda") and torch.cuda.is_available()
     memory = torch.cuda.mem_get_info(torch.device(settings.device))[1] if cuda else None
-    given = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate", "warmup_steps")}
+    given = {
+        name: getattr(settings, name) for name in ("methods", "epochs", "batch_size", "learning_rate", "warmup_steps")
+    }
     chosen = preset(len(parts["train"]), encoder, memory, **given)
     doubts = doubts_about(chosen, encoder, len({sample.image for sample in parts["val"]}))
     if twins:

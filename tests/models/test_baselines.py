@@ -3,22 +3,15 @@
 import json
 import shutil
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.families import CORPUS, save_siglip
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tests.baselines import TEXTS, StandIn, save_blip2, stand_in_open_clip, stand_in_tokenizer
+from tests.families import save_siglip
 from torch import nn
-from transformers import (
-    Blip2Config,
-    Blip2ForImageTextRetrieval,
-    Blip2QFormerConfig,
-    Blip2VisionConfig,
-    PreTrainedTokenizerFast,
-)
+from transformers import Blip2ForImageTextRetrieval, PreTrainedTokenizerFast
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from fastgoal.cli import main
@@ -28,34 +21,6 @@ from fastgoal.errors import ModelError
 from fastgoal.evaluation.metrics import relevant_ranks
 from fastgoal.models.baselines import OpenClipRetriever, load_retriever
 from fastgoal.models.dual_encoder import DualEncoder
-
-TEXTS = ["a red ball", "a large yellow chair with two striped cushions on the left of the table", "lamp"]
-
-
-def save_blip2(folder):
-    words = sorted({*CORPUS.lower().replace(".", " .").replace(",", " ,").split(), *" ".join(TEXTS).split()})
-    vocab = {token: i for i, token in enumerate(["[PAD]", "[CLS]", "[SEP]", "[UNK]", *words])}
-    inner = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    inner.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
-    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
-    PreTrainedTokenizerFast(tokenizer_object=inner, **names).save_pretrained(folder)
-    tower = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
-    former = {**tower, "vocab_size": len(vocab), "max_position_embeddings": 20, "encoder_hidden_size": 16}
-    former["use_qformer_text_input"] = True
-    torch.manual_seed(0)
-    model = Blip2ForImageTextRetrieval(
-        Blip2Config(
-            vision_config=Blip2VisionConfig(**tower, image_size=28, patch_size=14, initializer_range=0.2),
-            qformer_config=Blip2QFormerConfig(**former),
-            num_query_tokens=4,
-            image_text_hidden_size=12,
-        )
-    )
-    model.query_tokens.data.normal_()
-    model.save_pretrained(folder)
-    BlipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -129,38 +94,8 @@ def test_a_blip2_without_the_heads_of_retrieval_is_refused(blip2, tmp_path):
         load_retriever(str(folder))
 
 
-class StandIn(nn.Module):
-    """The calls of open_clip that the adapter makes, on a model of two matrices."""
-
-    def __init__(self, **config):
-        super().__init__()
-        self.image, self.text = nn.Linear(3 * 16 * 16, 5), nn.EmbeddingBag(300, 5, mode="sum", padding_idx=0)
-        given = {"size": 16, "mode": "RGB", "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
-        given |= {"interpolation": "bicubic", "resize_mode": "shortest", "fill_color": 0}
-        self.visual, self.context_length = SimpleNamespace(preprocess_cfg=given | config), 6
-
-    def encode_image(self, image, normalize=False):
-        return self.image(image.flatten(1))
-
-    def encode_text(self, text, normalize=False):
-        return self.text(text)
-
-
-def stand_in_tokenizer(texts, context_length=6):
-    result = torch.zeros(len(texts), context_length, dtype=torch.long)
-    for row, text in enumerate(texts):
-        ids = [298, *text.encode()[: context_length - 2], 299]
-        result[row, : len(ids)] = torch.tensor(ids)
-    return result
-
-
 def test_open_clip_by_its_interface(monkeypatch):
-    model, asked = StandIn(), []
-    library = SimpleNamespace(
-        create_model_and_transforms=lambda *given, **options: asked.append((given, options)) or (model, None, None),
-        get_tokenizer=lambda name: asked.append(name) or stand_in_tokenizer,
-    )
-    monkeypatch.setitem(sys.modules, "open_clip", library)
+    model, asked = stand_in_open_clip(monkeypatch)
     encoder = load_retriever("open_clip:EVA02-B-16@merged2b")
     assert asked == [(("EVA02-B-16",), {"pretrained": "merged2b", "precision": "fp32"}), "EVA02-B-16"]
     assert (encoder.dim, encoder.text_limit, encoder.fit.mode, encoder.fit.size) == (5, 6, "crop", 16)

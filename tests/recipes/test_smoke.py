@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 
 from fastgoal.cli import main
-from fastgoal.data.benchmarks.layout import write_like
-from fastgoal.data.scenes import ScenesConfig, draw_samples
 from fastgoal.errors import DataError, ModelError
 from fastgoal.recipes import Places, all_recipes, follow, recipe_named, smoke
 from fastgoal.recipes.smoke import SAMPLES, STEPS, in_small
@@ -62,6 +60,16 @@ def test_a_part_of_the_test_set_is_refused_unless_asked_for(out):
     places = Places(data=out / "data", out=out)
     with pytest.raises(DataError, match="1,000 items expected, but the data has 8"):
         follow(in_small(recipe, out / "models"), places)
+    trained = recipe_named("goal-t1-docci-b16-global")
+    with pytest.raises(DataError, match="9,647 images expected, but the data has 8"):
+        follow(in_small(trained, out / "models"), places)
+
+
+def test_a_model_that_is_not_there_is_told_how_to_obtain(out):
+    recipe = recipe_named("goal-t7-b16-long-clip")
+    smoke(recipe, out)
+    with pytest.raises(ModelError, match=r"fastgoal convert longclip-B\.pt longclip-b16"):
+        follow(recipe, Places(data=out / "data", out=out), allow_partial=True)
 
 
 def test_figures_of_other_pairs_are_not_taken_for_those_of_these(out):
@@ -72,13 +80,6 @@ def test_figures_of_other_pairs_are_not_taken_for_those_of_these(out):
     first, second = (smoke(replace(recipe, measure=(own,)), out).results["docci-joint"] for own in (joint, fixed))
     assert first.pairs["matcher"] == second.pairs["matcher"]
     assert first.pairs["fingerprint"] != second.pairs["fingerprint"]
-
-
-def test_a_model_that_has_to_be_made_first_is_explained(tmp_path):
-    recipe = replace(recipe_named("goal-t7-b16-long-clip"), model=str(tmp_path / "longclip"))
-    write_like("urban1k/test", tmp_path / "urban1k", draw_samples(ScenesConfig(), "test", 2))
-    with pytest.raises(ModelError, match=r"no such model folder\. To obtain it: fastgoal convert longclip-B\.pt"):
-        follow(recipe, Places(data=tmp_path, out=tmp_path / "out"))
 
 
 def test_the_command_line_lists_shows_and_runs(out, tmp_path, capsys):

@@ -6,13 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import CLIPModel
+from tests.conftest import save_small_clip
+from tests.families import save_metaclip_2, save_siglip
+from transformers import AutoModel, CLIPModel
 
+from fastgoal.cli import main
 from fastgoal.errors import ConfigError
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.families import FAMILIES
 from fastgoal.pairs import PairsTable
 from fastgoal.training import TrainConfig, train
-from fastgoal.training.adapt import adapted, plain
+from fastgoal.training.adapt import TOWERS, adapted, plain
 
 WriteTable = Callable[..., PairsTable]
 SETTINGS = {"batch_size": 4, "learning_rate": 1e-3, "text_tokens": 77, "epochs": 1}
@@ -102,6 +106,47 @@ def test_what_is_saved_is_a_plain_model_that_resumes_bit_for_bit(
     assert changed(*last) == set()
     start = state(DualEncoder.load(small_clip_folder))
     assert {part(name) for name in changed(start, kept)} == {"image", "text", "scale"}
+
+
+SAVE = {"clip": save_small_clip, "metaclip_2": save_metaclip_2, "siglip": save_siglip}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_family_learns_by_adapters_of_one_tower(write_table: WriteTable, tmp_path: Path, kind: str) -> None:
+    model, table, out = SAVE[kind](tmp_path / "model"), write_table(), tmp_path / "run"
+    given = ["--method", "no-tsl", "--max-steps", "2", "--batch-size", "4", "--learning-rate", "1e-3"]
+    given += ["--image-tower", "lora", "--text-tower", "frozen", "--lora-rank", "2"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(table.folder), "--model", str(model), "--out", str(out), *given])
+    assert ended.value.code == 0
+    before, after = (AutoModel.from_pretrained(folder).state_dict() for folder in (model, out / "model"))
+    if kind != "siglip":  # stretched before anything learns
+        positions = "text_model.embeddings.position_embedding.weight"
+        assert (len(before[positions]), len(after[positions])) == (77, 248)
+        after[positions] = before[positions]
+    projections = (
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.out_proj",
+        "mlp.fc1",
+        "mlp.fc2",
+    )
+    layers = {f"vision_model.encoder.layers.{i}.{name}.weight" for i in range(2) for name in projections}
+    assert changed(before, after) == {*layers, "logit_scale", *(["logit_bias"] if kind == "siglip" else [])}
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_weight_of_every_family_is_of_a_tower_or_a_scale(tmp_path: Path, kind: str) -> None:
+    encoder = DualEncoder.load(SAVE[kind](tmp_path / "model"))
+    parts = {name.split(".")[0] for name, _ in encoder.model.named_parameters()}
+    towers = {part for own in TOWERS.values() for part in own}
+    assert parts - towers == {"logit_scale"} | ({"logit_bias"} if kind == "siglip" else set())
+    for tower, parameter in (("image_tower", "vision_model"), ("text_tower", "text_model")):
+        other = "text_tower" if tower == "image_tower" else "image_tower"
+        with adapted(encoder, TrainConfig(**{tower: "lora", other: "frozen"})):
+            low = {name for name, p in encoder.model.named_parameters() if p.requires_grad and ".lora_" in name}
+        assert len(low) == 2 * 2 * 6 and all(name.startswith(f"{parameter}.encoder.layers.") for name in low)
 
 
 def _tensors(run: Path) -> dict[str, torch.Tensor]:

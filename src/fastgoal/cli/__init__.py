@@ -4,7 +4,7 @@ Commands live in one module each and are imported when they are called, so that 
 bad input causes is printed as one line; a traceback means a defect of ours, or `--debug`.
 
 Exit codes: 0 done; 1 the data cannot be trained on (`check`); 2 bad input or settings, or a disk that refuses; 130 and
-143 interrupted by SIGINT and SIGTERM; 141 nobody reads what is printed any more, as in `fastgoal eval ... | head -1`.
+143 interrupted by SIGINT and SIGTERM.
 """
 
 import os
@@ -23,9 +23,6 @@ HELP = """Teach CLIP-like models to understand long captions, from your own imag
 
        Begin with `fastgoal demo`, which tells the whole story on built-in data, or with `fastgoal run DATA --model M
        --out DIR` on yours. A model M is a local folder, a hub id, or `tiny` (bundled)."""
-
-NOBODY_READS = 141
-"""As a shell counts a program that SIGPIPE ended."""
 
 COMMANDS = {
     "demo": "The whole story on built-in data, offline: scenes, matching, fine-tuning, evaluation, report.",
@@ -87,7 +84,7 @@ def _run(tokens: list[str], debug: bool) -> int:
             done = build(tokens[0] if tokens else None)(
                 tokens, exit_on_error=False, print_error=True, result_action="return_value"
             )
-        sys.stdout.flush()
+            sys.stdout.flush()
     except CycloptsError:
         return 2  # printed by cyclopts, with its suggestion
     except FastgoalError as error:
@@ -95,12 +92,12 @@ def _run(tokens: list[str], debug: bool) -> int:
             raise
         print(f"fastgoal: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail once more
+        return 0
     except Interrupted as signal:
         print(f"fastgoal: interrupted. What was finished is kept; continue with: {continuing(tokens)}", file=sys.stderr)
         return signal.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
-        return NOBODY_READS
     return done if isinstance(done, int) else 0
 
 

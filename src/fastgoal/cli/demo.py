@@ -22,7 +22,8 @@ def demo(*, out: Path | None = None, quick: bool = False, full: bool = False, js
     Args:
         out: folder for everything (default: demo, demo-quick or demo-full).
         quick: a smoke of every stage in under a minute; its figures mean nothing.
-        full: all four methods, and two with true pairs, with three seeds each (about an hour on two cores).
+        full: all four methods with three seeds each, two of them also with true pairs, and what goes beyond the papers:
+            hard negatives, a gentle token similarity loss, blends (more than an hour on two cores).
     """
     if quick and full:
         raise ConfigError("both --quick and --full", mend="Choose one of them.")

@@ -21,6 +21,7 @@ from fastgoal.data.benchmarks import benchmark_asked
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import backbone_of, published, published_table, retention, templates_named
+from fastgoal.evaluation.reranking import expect_reranker
 from fastgoal.evaluation.tasks import TASKS, Asked, open_data
 from fastgoal.evaluation.words import describe, describe_changes
 from fastgoal.models.baselines import load_retriever
@@ -39,7 +40,11 @@ def evaluate(
     templates: str | None = None,
     classes: Path | None = None,
     language: str = "en",
-    tokens: Annotated[int | None, Parameter(help="Stretch or cut the model to this text limit.")] = None,
+    tokens: Annotated[
+        int | None,
+        Parameter(help="Stretch or cut the model to this text limit (default: the protocol's, or the model's own)."),
+    ] = None,
+    rerank: int = 0,
     allow_partial: bool = False,
     batch: int = 64,
     seed: int = 0,
@@ -55,6 +60,8 @@ def evaluate(
     printed beside yours.
 
     Example: `fastgoal eval runs/goal/model scenes/test --task retrieval --json result.json`
+
+    As BLIP-2's authors do: `fastgoal eval BLIP2 coco --root coco --tokens 35 --rerank 128`
 
     What fine-tuning kept: `fastgoal eval runs/goal/model cifar-10-batches-py --task classify --against BASE`
 
@@ -72,6 +79,7 @@ def evaluate(
         classes: names of the classes: JSON, or text with a line `folder name` for each (default: classes.json or
             classes.txt in the data's folder, else the names of the folders).
         language: of the captions, where sentences are cut.
+        rerank: let a matching head (BLIP-2) put the first so many candidates of each query in a new order; 0 for none.
         allow_partial: take fewer items than the protocol's name stands for; the result says so.
         batch: images per forward pass.
         seed: of the false sentences and of the intervals.
@@ -87,10 +95,21 @@ def evaluate(
         raise ConfigError(
             f"nothing to do with --task {task}", where=where, mend="Add --task classify, or leave it out."
         )
-    own = {"language": language, "templates": templates_named(templates or "plain")}
+    if rerank and task != "retrieval":
+        raise ConfigError(f"nothing to do with --task {task}", where="--rerank", mend="Leave it out.")
+    own = {
+        "language": language,
+        "templates": templates_named(templates or "plain"),
+        "rerank": rerank,
+        "progress": True,
+    }
     options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
     names = [model] if against is None else [model, against]
-    encoders = [load_retriever(name, device=device, text_tokens=tokens or asked.text_tokens) for name in names]
+    encoders = [load_retriever(name, device=device, text_tokens=tokens, pinned=asked.text_tokens) for name in names]
+    for encoder in encoders:  # now, and not after hours with the first
+        asked.expect(asked.task, encoder)
+        if rerank:
+            expect_reranker(encoder, asked, rerank)
     opened = open_data(task, data, root=root, limit=limit, columns=columns.given, classes=classes)
     if isinstance(opened, Source):
         tell_problems(opened)

@@ -29,7 +29,10 @@ def run(
     *,
     model: str,
     out: Path,
-    methods: Annotated[list[str] | None, Parameter(help="What to train (default: global and goal).")] = None,
+    methods: Annotated[
+        list[str] | None,
+        Parameter(help="What to train (default: global and goal; with a SigLIP, which cannot learn goal, no-tsl)."),
+    ] = None,
     regions: str = "flism",
     detector: Detector = None,
     sam: Sam = None,
@@ -72,7 +75,7 @@ def run(
     quiet_libraries()
     settings = RunSettings(
         model=model,
-        methods=tuple(methods or ("global", "goal")),
+        methods=tuple(methods) if methods else None,
         regions=regions,
         detector=detector,
         sam=sam,

@@ -17,6 +17,7 @@ Shapes: Q queries, N items, K vectors of each, D embedding size, B queries of on
 R relevant items of a query (padded), J ranks kept per query, M metrics, C clusters, U distinct clusters, S resamples.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,19 +76,31 @@ def relevant_ranks(
     """
     query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
     groups = _Groups.of(query_group_Q, item_group_N, len(query), len(item))
+    rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
+    for part, scores_BN in score_strips(query, item, block=block):
+        ranks_BJ = _strip_ranks(scores_BN, groups, part, depth)
+        rank_QJ[part, : ranks_BJ.shape[1]] = ranks_BJ
+    return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q)
+
+
+def score_strips(
+    query_QD: Embeddings, item_ND: Embeddings, *, block: int | None = None
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Scores of some queries with all items, B x N, and which queries these are, until all had their turn.
+
+    The tensor is overwritten for the next strip. Arguments and errors as in `relevant_ranks`.
+    """
+    query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
     vectors, others = _vectors(query), _vectors(item)
     strip = min(1024, _STRIP // (vectors * len(item) * others))
     rows = max(-(-_LEAST // vectors), block or strip)
     padded_ND = _at_least(item.flatten(0, -2), _LEAST)
     scores_BN = torch.empty(rows * vectors, len(padded_ND), dtype=item.dtype, device=item.device)
-    rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
     for start in range(0, len(query), rows):
         part = slice(start, min(start + rows, len(query)))
         torch.mm(_at_least(query[part].to(item.device).flatten(0, -2), rows * vectors), padded_ND.T, out=scores_BN)
         asked_BN = scores_BN[: (part.stop - start) * vectors, : len(item) * others]
-        ranks_BJ = _strip_ranks(_best_vectors(asked_BN, vectors, others), groups, part, depth)
-        rank_QJ[part, : ranks_BJ.shape[1]] = ranks_BJ
-    return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q)
+        yield part, _best_vectors(asked_BN, vectors, others)
 
 
 def _vectors(embeddings: torch.Tensor) -> int:

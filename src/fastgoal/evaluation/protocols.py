@@ -33,7 +33,8 @@ class Protocol:
     captions: how many captions must belong to each image in retrieval; None takes any.
     data: the benchmark, under its full name (`docci/test`), that the protocol belongs to.
     partial: take fewer items or captions than belong to the name; the result says so.
-    text_tokens, image_fit: what the model must have; None takes the model's own.
+    text_tokens, image_fit: what the model must have; None takes the model's own. A model whose text limit cannot be
+        stretched is measured at its own, and the result says so.
     ks: cut-offs of the metric: R@k in retrieval and robustness, mAP@k in joint, top-k in localisation and
         classification.
     ties: `pessimistic` ranks every equal score of a wrong item ahead of the right one.
@@ -69,7 +70,7 @@ class Protocol:
         if task not in ("retrieval", "joint") and not isinstance(encoder, DualEncoder):
             what = f"{encoder.traits.title} is measured in retrieval only"
             raise ConfigError(what, where=where, mend="Use --task retrieval or joint.")
-        if self.text_tokens not in (None, encoder.text_limit):
+        if self.text_tokens not in (None, encoder.text_limit) and encoder.traits.stretches:
             what = f"texts of {self.text_tokens} tokens expected, but the model reads {encoder.text_limit}"
             mend = f"Load the model with text_tokens={self.text_tokens} (--tokens {self.text_tokens})."
             raise ConfigError(what, where=where, mend=mend)

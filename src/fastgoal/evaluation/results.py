@@ -58,6 +58,9 @@ class EvalResult:
     protocol, task, items, text_tokens, image_fit, ties: what was measured (see `Protocol`), as it was.
     expected: how many items belong to the protocol's name, where it pins them. partial: whether items or captions were
         fewer than belong to it, so that no published figure compares.
+    expected_tokens: the text limit that belongs to the protocol's name, where it pins one; a model that cannot be
+        stretched may have another.
+    rerank: how many candidates of each query a matching head put in a new order; 0 for none.
     model, model_fingerprint: what was evaluated. truncated_share: share of captions (of sentences in localisation) cut
         at the text limit, 0..1.
     t2i, i2t: metric -> percent; localisation is all `t2i`, classification all `i2t`. ci95: direction -> metric -> low
@@ -89,8 +92,15 @@ class EvalResult:
     seconds: float
     versions: Mapping[str, str]
     expected: int | None = None
+    expected_tokens: int | None = None
     partial: bool = False
+    rerank: int = 0
     queries: Mapping[Direction, Queries] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def other_limit(self) -> bool:
+        """Whether texts were read at another limit than belongs to the protocol's name."""
+        return self.expected_tokens not in (None, self.text_tokens)
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the values per query, ready for `json.dump`."""
@@ -181,6 +191,7 @@ def make_result(
     counts: Mapping[str, int] | None = None,
     skipped: Problems | None = None,
     pairs: Mapping[str, str] | None = None,
+    rerank: int = 0,
 ) -> EvalResult:
     """Summarise the values per query, and put beside them what was measured, on which model, by which versions."""
     summaries = {way: own.summary(seed) for way, own in queries.items()}
@@ -189,6 +200,7 @@ def make_result(
         task=protocol.task,
         items=items,
         expected=protocol.items,
+        expected_tokens=protocol.text_tokens,
         partial=protocol.falls_short(items, (counts or {}).get("captions")),
         model=encoder.name,
         model_fingerprint=encoder.fingerprint,
@@ -204,6 +216,7 @@ def make_result(
         skipped=dict(skipped.counts) if skipped else {},
         skipped_samples=[{"where": str(e.where), "reason": e.what} for e in skipped.first] if skipped else [],
         pairs=pairs or {},
+        rerank=rerank,
         seconds=seconds,
         versions={name: version(name) for name in ("fastgoal", "torch", "transformers")}
         | {"python": platform.python_version()},

@@ -4,13 +4,15 @@ Recall@k both ways over the whole test set. Relevance goes by image: several cap
 (and each is a query of its own), while equal captions of two images are right for their own only, and then tie, which
 counts against the model.
 
+A model with a matching head can put the first candidates of each query in a new order (`rerank`).
+
 A baseline for models with a short text limit reads a caption sentence by sentence (protocol `sentence-average`).
 
 Shapes: Q captions, S sentences, N distinct images, D joint dimensions.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +20,10 @@ import numpy.typing as npt
 from fastgoal.data.sentences import split_sentences
 from fastgoal.data.source import Source
 from fastgoal.embed import embed_images, embed_texts
-from fastgoal.evaluation.metrics import Embeddings, first_relevant_rank, recall_at
+from fastgoal.evaluation.metrics import Embeddings, Ints, first_relevant_rank, recall_at
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
+from fastgoal.evaluation.reranking import expect_reranker
+from fastgoal.evaluation.reranking import rerank as rerank_first
 from fastgoal.evaluation.results import Direction, EvalResult, Queries, make_result
 from fastgoal.evaluation.views import ViewSet
 from fastgoal.models.retriever import Retriever
@@ -34,6 +38,8 @@ def evaluate_retrieval(
     batch: int = 64,
     seed: int = 0,
     language: str = "en",
+    rerank: int = 0,
+    progress: bool = False,
 ) -> EvalResult:
     """Recall@k of text to image and image to text.
 
@@ -42,28 +48,48 @@ def evaluate_retrieval(
         batch: images (and four times as many texts) embedded at once.
         seed: of the bootstrap.
         language: of the captions, for cutting sentences where the protocol reads those.
+        rerank: how many candidates of each query a matching head puts in a new order; 0 for none.
+        progress: show a bar of re-ranking.
 
     Raises:
         DataError: an unreadable image, or not the number of items or captions that the protocol pins.
-        ConfigError: a model, protocol or view set that do not fit together.
+        ConfigError: a model, protocol or view set that do not fit together; a model that cannot re-rank.
     """
     begin = time.perf_counter()
     protocol.expect("retrieval", encoder)
+    head = expect_reranker(encoder, protocol, rerank) if rerank else None
+    views = ViewSet.of(source, encoder.fit, keep=False) if views is None else views
     images, image_ND = embed_gallery(encoder, source, protocol, views, batch)
     captions = [sample.caption for sample in source]
     if protocol.reading == "sentences":
         text_QD, truncated_Q = embed_by_sentence(encoder, captions, batch=4 * batch, language=language)
     else:
         text_QD, truncated_Q = embed_texts(encoder, captions, batch=4 * batch)
+    ranks = first_ranks(source, images, text_QD, image_ND)
+    if head is not None:
+        place = {image: index for index, image in enumerate(images)}
+        ranks = rerank_first(
+            encoder,
+            head,
+            views,
+            captions,
+            np.array([place[sample.image] for sample in source]),
+            (text_QD, image_ND),
+            ranks,
+            count=rerank,
+            batch=batch,
+            progress=progress,
+        )
     return make_result(
         encoder,
         protocol,
-        recalls(source, images, text_QD, image_ND, protocol.ks),
+        recalls(source, images, ranks, protocol.ks),
         items=len(images),
         truncated_share=float(truncated_Q.mean()),
         seconds=time.perf_counter() - begin,
         seed=seed,
         counts={"images": len(images), "captions": len(source)},
+        rerank=rerank,
     )
 
 
@@ -97,25 +123,25 @@ def embed_by_sentence(
     return sum_QD / np.linalg.norm(sum_QD, axis=1, keepdims=True), np.logical_or.reduceat(cut_S, first_Q)
 
 
-def recalls(
-    source: Source, images: Sequence[str], text_QD: Embeddings, image_ND: Embeddings, ks: tuple[int, ...]
-) -> dict[Direction, Queries]:
-    """R@k of every caption among the images, and of every image among the captions."""
-    id_Q, image_Q, image_N = np.array([s.id for s in source]), np.array([s.image for s in source]), np.array(images)
+def first_ranks(
+    source: Source, images: Sequence[str], text_QD: Embeddings, image_ND: Embeddings
+) -> dict[Direction, Ints]:
+    """The first relevant rank of every caption among the images, and of every image among the captions."""
+    image_Q, image_N = np.array([sample.image for sample in source]), np.array(images)
     return {
-        "t2i": _recalls(text_QD, image_ND, image_Q, image_N, id_Q, ks),
-        "i2t": _recalls(image_ND, text_QD, image_N, image_Q, image_N, ks),
+        "t2i": first_relevant_rank(text_QD, image_ND, image_Q, image_N),
+        "i2t": first_relevant_rank(image_ND, text_QD, image_N, image_Q),
     }
 
 
-def _recalls(
-    query_QD: Embeddings,
-    item_ND: Embeddings,
-    image_Q: npt.NDArray[np.str_],
-    image_N: npt.NDArray[np.str_],
-    id_Q: npt.NDArray[np.str_],
-    ks: tuple[int, ...],
-) -> Queries:
-    rank_Q = first_relevant_rank(query_QD, item_ND, image_Q, image_N)
-    values = {f"R@{k}": recall_at(rank_Q, k) for k in ks}
-    return Queries(id_Q=id_Q, image_Q=image_Q, rank_Q=rank_Q, values=values)
+def recalls(
+    source: Source, images: Sequence[str], ranks: Mapping[Direction, Ints], ks: tuple[int, ...]
+) -> dict[Direction, Queries]:
+    """R@k both ways, from the first relevant ranks of the captions and of the images."""
+    id_Q, image_Q, image_N = np.array([s.id for s in source]), np.array([s.image for s in source]), np.array(images)
+    names: dict[Direction, tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]]
+    names = {"t2i": (id_Q, image_Q), "i2t": (image_N, image_N)}
+    return {
+        way: Queries(id_Q=ids, image_Q=own, rank_Q=ranks[way], values={f"R@{k}": recall_at(ranks[way], k) for k in ks})
+        for way, (ids, own) in names.items()
+    }

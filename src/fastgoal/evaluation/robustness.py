@@ -26,7 +26,7 @@ from fastgoal.embed import embed_texts
 from fastgoal.errors import DataError
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.results import EvalResult, Queries, make_result
-from fastgoal.evaluation.retrieval import embed_gallery, recalls
+from fastgoal.evaluation.retrieval import embed_gallery, first_ranks, recalls
 from fastgoal.evaluation.views import ViewSet
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import token_weights
@@ -72,7 +72,10 @@ def evaluate_robustness(
     images, image_ND = embed_gallery(encoder, source, protocol, views, batch)
     clean_QD, truncated_Q = embed_texts(encoder, [sample.caption for sample in source], batch=4 * batch)
     false_QD, _ = embed_texts(encoder, [caption.text for caption in spoilt], batch=4 * batch)
-    before, after = (recalls(source, images, text_QD, image_ND, protocol.ks) for text_QD in (clean_QD, false_QD))
+    before, after = (
+        recalls(source, images, first_ranks(source, images, text_QD, image_ND), protocol.ks)
+        for text_QD in (clean_QD, false_QD)
+    )
     return make_result(
         encoder,
         protocol,

@@ -50,7 +50,9 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
-    "retrieval": Task(protocol="long-retrieval", measure=evaluate_retrieval, options=("language",)),
+    "retrieval": Task(
+        protocol="long-retrieval", measure=evaluate_retrieval, options=("language", "rerank", "progress")
+    ),
     "joint": Task(protocol="joint", measure=evaluate_joint),
     "localize": Task(protocol="localisation", measure=evaluate_localisation),
     "classify": Task(protocol="classification", measure=evaluate_classification, options=("templates",)),

@@ -16,8 +16,10 @@ def describe(result: EvalResult) -> str:
     """Figures with their intervals, and what has to stand beside them."""
     of = f" of {result.expected:,}" if result.partial else ""
     lines = [
-        f"{result.protocol}: {result.items:,}{of} items, {result.text_tokens} tokens "
-        f"({result.truncated_share:.1%} of the texts cut), model {result.model}"
+        f"{result.protocol}: {result.items:,}{of} items, {text_limit(result)} "
+        f"({result.truncated_share:.1%} of the texts cut), "
+        + (f"the first {result.rerank} re-ranked, " if result.rerank else "")
+        + f"model {result.model}"
     ]
     lines += [f"  left out: {one['where']}: {one['reason']}" for one in result.skipped_samples[:_SHOWN]]
     more = sum(result.skipped.values()) - _SHOWN
@@ -31,6 +33,12 @@ def describe(result: EvalResult) -> str:
         lines.append(f"  mean change of R@{first} over both ways: {mean_change(result, first):+.2f}")
         lines.append(f"  false sentences beyond the text limit, never read: {unread}")
     return "\n".join(lines)
+
+
+def text_limit(result: EvalResult) -> str:
+    """The text limit in words; that of the protocol as well, where the model has another."""
+    other = f" in place of the protocol's {result.expected_tokens}" if result.other_limit else ""
+    return f"{result.text_tokens} tokens{other}"
 
 
 def describe_changes(changes: Sequence[Mapping[str, Any]]) -> str:

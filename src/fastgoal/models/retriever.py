@@ -2,12 +2,16 @@
 
 `DualEncoder` is one. So are the adapters of `models.baselines`, for models that can be measured but not trained here.
 
-Shapes: B items, C channels, H x W pixels, D joint dimensions, K vectors of an image.
+A few models can also read an image and a text together (`Reranker`): too slow for every pair of a test set, and more
+exact for the first candidates of each query.
+
+Shapes: B items, C channels, H x W pixels, D joint dimensions, K vectors of an image, S positions of what the matching
+head sees of an image, V their width.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -61,3 +65,15 @@ class Retriever(Protocol):
     def eval(self) -> Any: ...
 
     def train(self, mode: bool = True) -> Any: ...
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """What a `Retriever` with a matching head has besides. The two steps are apart because an image is seen once and
+    read with many texts."""
+
+    def see_images(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """What the head sees of images, B x S x V."""
+
+    def rerank(self, seen_BSV: torch.Tensor, texts: TextBatch) -> torch.Tensor:
+        """The logit that image b and text b belong together, float32 B; higher is surer."""

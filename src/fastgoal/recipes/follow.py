@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastgoal.data.source import Source, open_source
-from fastgoal.errors import ModelError
+from fastgoal.errors import DataError, ModelError
 from fastgoal.evaluation import EvalResult, JointSet
 from fastgoal.evaluation.localisation import pairs_as_truth
 from fastgoal.evaluation.published import Published
@@ -82,20 +82,22 @@ def follow(recipe: Recipe, places: Places, *, allow_partial: bool = False, progr
     try:
         model, runs = recipe.model, []
         for stage in recipe.stages:
-            runs.append(_train(stage, model, places, progress))
+            runs.append(_train(stage, model, places, allow_partial, progress))
             model = str(runs[-1] / "model")
         results = {}
         for own in recipe.measure:
             results[own.pinned.name] = _measure(own, model, recipe, places, allow_partial, progress)
     except ModelError as error:
-        if recipe.obtain is None or error.where != recipe.model:
+        if recipe.obtain is None or str(error.where) != recipe.model:
             raise
-        raise ModelError(error.what, where=error.where, mend=f"To obtain it: {recipe.obtain}") from error
+        raise ModelError(error.what, where=error.where, mend=f"To obtain it: {recipe.obtain}.") from error
     return Outcome(recipe=recipe, results=results, runs=tuple(runs))
 
 
-def _train(stage: Stage, model: str, places: Places, progress: bool) -> Path:
+def _train(stage: Stage, model: str, places: Places, allow_partial: bool, progress: bool) -> Path:
     """The run folder of a stage, named by everything that its weights depend on."""
+    if stage.items is not None and not allow_partial:
+        _expect_images(places.open(stage.data), stage)
     table = _pairs(stage.data, stage.match, places, progress)
     config = stage.train
     made_of = {"model": model, "data": stage.data, "match": asdict(stage.match), "train": config.trajectory()}
@@ -103,6 +105,13 @@ def _train(stage: Stage, model: str, places: Places, progress: bool) -> Path:
     encoder = DualEncoder.load(model, device=places.device)
     train(table, encoder, folder, config, resume=True, progress=progress)
     return folder
+
+
+def _expect_images(source: Source, stage: Stage) -> None:
+    found = len({sample.image for sample in source})
+    if found != stage.items:
+        what = f"{stage.items:,} images expected, but the data has {found:,}"
+        raise DataError(what, where=stage.data, mend="Get it whole, or say with --allow-partial that a part will do.")
 
 
 def _pairs(data: str, plan: MatchPlan, places: Places, progress: bool) -> PairsTable:
@@ -119,7 +128,7 @@ def _measure(
     protocol = replace(own.pinned, partial=allow_partial)
     if own.text_tokens is not None:
         protocol = replace(protocol, text_tokens=own.text_tokens)
-    encoder = load_retriever(model, device=places.device, text_tokens=protocol.text_tokens)
+    encoder = load_retriever(model, device=places.device, text_tokens=own.text_tokens, pinned=own.pinned.text_tokens)
     encoder.name = recipe.name
     data: Any = places.open(own.data)
     key = {

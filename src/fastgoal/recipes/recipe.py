@@ -39,9 +39,11 @@ class MatchPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One training: the benchmark's split, its pairs, the settings."""
+    """One training: the benchmark's split, its pairs, the settings. items: how many images it has, where that is
+    published."""
 
     data: str
+    items: int | None = None
     match: MatchPlan
     train: TrainConfig
 

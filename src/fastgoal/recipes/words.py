@@ -5,6 +5,7 @@ from typing import Any
 
 from fastgoal.evaluation import EvalResult
 from fastgoal.evaluation.published import Published
+from fastgoal.evaluation.words import text_limit
 from fastgoal.recipes.follow import Outcome
 from fastgoal.recipes.recipe import Measure, Recipe, Stage
 
@@ -67,7 +68,8 @@ def beside(outcome: Outcome) -> str:
     lines = []
     for result, row in outcome.beside:
         part = " (a part of the test set: not comparable)" if result.partial else ""
-        lines.append(f"  {result.protocol}: {result.items:,} items{part}")
+        limit = f", {text_limit(result)}" if result.other_limit else ""
+        lines.append(f"  {result.protocol}: {result.items:,} items{part}{limit}")
         lines += [f"    {way}  {cells}" for way, cells in _compared(result, row)]
     return "\n".join(lines)
 

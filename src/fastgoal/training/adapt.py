@@ -7,6 +7,7 @@ merged into its weights. The logit scale always learns.
 """
 
 import copy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +20,8 @@ from fastgoal.training.config import TrainConfig
 
 TOWERS = {"image_tower": ("vision_model", "visual_projection"), "text_tower": ("text_model", "text_projection")}
 """Top-level modules of each tower, in transformers' names."""
-_LINEAR = r"(vision_model|text_model)\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+_LAYER = ".layers."
+"""In the names of all that belongs to a layer of a tower's transformer, and of nothing else."""
 _POSITIONS = "text_model.embeddings.position_embedding"
 
 
@@ -60,7 +62,11 @@ def _inject(clip: nn.Module, parts: list[str], rank: int, seed: int) -> None:
     except ImportError as error:
         mend = "Install it with: pip install 'fastgoal[lora]'"
         raise ConfigError("adapters need the package peft", where="image_tower, text_tower", mend=mend) from error
-    targets = _LINEAR.replace("vision_model|text_model", "|".join(parts))
+    targets = "|".join(
+        re.escape(name)
+        for name, module in clip.named_modules()
+        if isinstance(module, nn.Linear) and name.split(".")[0] in parts and _LAYER in name
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets), clip)
@@ -72,3 +78,4 @@ def _merge(clip: nn.Module) -> None:
         layer.merge()
         parent, _, child = name.rpartition(".")
         setattr(clip.get_submodule(parent), child, layer.get_base_layer())
+    vars(clip).pop("peft_config", None)

@@ -31,6 +31,7 @@ _BYTES = 34
 class Preset:
     """Settings and, in words, why they are what they are."""
 
+    methods: tuple[str, ...]
     epochs: int
     batch_size: int
     learning_rate: float
@@ -43,6 +44,7 @@ def preset(
     encoder: DualEncoder,
     memory: int | None = None,
     *,
+    methods: tuple[str, ...] | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -52,6 +54,7 @@ def preset(
 
     Args:
         memory: bytes of the GPU; None on a CPU.
+        methods: None is plain fine-tuning beside the papers' method, or the most of it that the model can learn.
     """
     batch = batch_size or batch_for(samples, sample_bytes(encoder), memory)
     passes = epochs or min(MOST_EPOCHS, max(1, round(STEPS * batch / max(samples, 1))))
@@ -60,8 +63,12 @@ def preset(
     rate = learning_rate or base * math.sqrt(batch / PAPERS_BATCH)
     steps = passes * math.ceil(samples / batch)
     warmup = warmup_steps if warmup_steps is not None else min(100, steps // 20)
+    whole = encoder.traits.projects_parts
+    named = methods or ("global", "goal" if whole else "no-tsl")
     where = "on a CPU" if memory is None else f"in {memory / 2**30:.0f} GiB of GPU memory"
     reasons = {
+        f"methods {' and '.join(named)}: {encoder.traits.title} has no projection for patches and tokens, which goal's "
+        f"token similarity loss needs": methods is None and not whole,
         f"batch {batch}: for {samples:,} samples {where}": batch_size is None,
         f"{passes} epochs: {steps:,} steps (at most {MOST_EPOCHS} epochs, and about {STEPS:,} steps)": epochs is None,
         f"learning rate {rate:.2g}: {base:g} at batch 16 for a {'small' if small else 'pre-trained'} model, times the "
@@ -69,7 +76,14 @@ def preset(
         f"warm-up over {warmup} steps: 5 % of them, at most 100": warmup_steps is None,
     }
     chosen = tuple(reason for reason, is_ours in reasons.items() if is_ours)
-    return Preset(epochs=passes, batch_size=batch, learning_rate=rate, warmup_steps=warmup, reasons=chosen)
+    return Preset(
+        methods=named,
+        epochs=passes,
+        batch_size=batch,
+        learning_rate=rate,
+        warmup_steps=warmup,
+        reasons=chosen,
+    )
 
 
 def batch_for(samples: int, bytes_each: int, memory: int | None) -> int:

@@ -131,7 +131,7 @@ def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
     title = encoder.traits.title
     if config.weights.tsl and not encoder.traits.projects_parts:
         what = f"{title} has no projection for patches and tokens, so that it cannot learn by token similarity"
-        mend = "Use --method global, local or no-tsl (tsl_weight 0), or a model of the CLIP family."
+        mend = "Train global, local or no-tsl (tsl_weight 0), or use a model of the CLIP family."
         raise ConfigError(what, where=f"method {config.method}", mend=mend)
     if config.hard_negatives and encoder.traits.loss != "softmax":
         what = f"{title} learns by the {encoder.traits.loss} loss, which takes no hard negatives"

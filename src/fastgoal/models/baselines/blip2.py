@@ -1,13 +1,17 @@
 """BLIP-2's image-text contrast (arXiv 2301.12597, section 3.2), for evaluation only.
 
 Its Q-Former turns an image into K query vectors and a text into one. The similarity of an image and a text is that of
-the *best* query vector, so an image here has K embeddings, and retrieval takes the greatest product. The matching head,
-which reads image and text together, is not used: it would need a pass for every pair.
+the *best* query vector, so an image here has K embeddings, and retrieval takes the greatest product.
+
+The matching head reads image and text together: query vectors and text tokens go through the Q-Former side by side,
+each query vector gives a logit for "they match", and the mean of these is the pair's. It needs a pass for every pair,
+so it only re-ranks the first candidates (section 4.4).
 
 Text is masked, so padding to the longest of a batch is safe. The position table has 512 rows, from BERT; BLIP-2 itself
 was trained on texts of 32 tokens, which `text_tokens=32` gives.
 
-Shapes: B items, C channels, H x W pixels, T tokens, K query vectors, D joint dimensions.
+Shapes: B items, C channels, H x W pixels, T tokens, K query vectors, D joint dimensions, S positions (class token and
+patches) and V width of the image tower.
 """
 
 from collections.abc import Sequence
@@ -35,7 +39,7 @@ TRAITS = Traits(
 
 
 class Blip2Retriever(nn.Module):
-    """A `Retriever` of `Blip2ForImageTextRetrieval`.
+    """A `Retriever` and `Reranker` of `Blip2ForImageTextRetrieval`.
 
     Args:
         model: the transformers model, in float32.
@@ -91,13 +95,31 @@ class Blip2Retriever(nn.Module):
 
     def encode_images(self, pixels_BCHW: torch.Tensor) -> Embedded:
         """K vectors of each image, B x K x D, each of length one."""
-        seen = self.model.vision_model(pixel_values=pixels_BCHW).last_hidden_state
-        queries = self.model.query_tokens.expand(len(pixels_BCHW), -1, -1)
-        read = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
+        seen_BSV = self.see_images(pixels_BCHW)
+        queries = self.model.query_tokens.expand(len(seen_BSV), -1, -1)
+        read = self.model.qformer(query_embeds=queries, encoder_hidden_states=seen_BSV).last_hidden_state
         return Embedded(embedding_BD=unit(self.model.vision_projection(read)))
+
+    def see_images(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """The image tower's last layer, B x S x V: what the Q-Former reads images from."""
+        seen_BSV: torch.Tensor = self.model.vision_model(pixel_values=pixels_BCHW).last_hidden_state
+        return seen_BSV
 
     def encode_texts(self, texts: TextBatch) -> Embedded:
         """One vector of each text, read at its first token."""
         embedded = self.model.embeddings(input_ids=texts.input_ids_BT)
         read = self.model.qformer(query_embeds=embedded, query_length=0, attention_mask=texts.attention_mask_BT)
         return Embedded(embedding_BD=unit(self.model.text_projection(read.last_hidden_state[:, 0])))
+
+    def rerank(self, seen_BSV: torch.Tensor, texts: TextBatch) -> torch.Tensor:
+        """The matching head's logit for "image b and text b match", B."""
+        queries = self.model.query_tokens.expand(len(seen_BSV), -1, -1)
+        count, mask_BT = queries.shape[1], texts.attention_mask_BT
+        read = self.model.qformer(
+            query_embeds=self.model.embeddings(input_ids=texts.input_ids_BT, query_embeds=queries),
+            query_length=count,
+            attention_mask=torch.cat([mask_BT.new_ones(len(mask_BT), count), mask_BT], dim=1),
+            encoder_hidden_states=seen_BSV,
+        )
+        logits_BK2: torch.Tensor = self.model.itm_head(read.last_hidden_state[:, :count])
+        return logits_BK2[:, :, 1].mean(1).float()
