@@ -1,12 +1,14 @@
 """Fixtures shared by all tests: a small random CLIP of the real architecture, saved as a plain transformers folder."""
 
-import json
 import signal
+from collections import Counter
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -19,20 +21,40 @@ In the middle of the room there is a large yellow chair with two striped cushion
 The photo shows an old brown dog near a tall tree; its shadow falls across the grey stone path in the garden."""
 
 
+@cache
+def _merges() -> list[tuple[str, str]]:
+    """The merges that byte pair encoding learns from the corpus, ties by spelling. `BpeTrainer` breaks them by the
+    order of a hash table, so that every call would give other ids."""
+    stock = CLIPTokenizer().backend_tokenizer
+    pieces = stock.pre_tokenizer.pre_tokenize_str(stock.normalizer.normalize_str(_CORPUS))
+    words = Counter((*word[:-1], word[-1] + "</w>") for word, _ in pieces)
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter({pair: 0 for word in words for pair in pairwise(word)}):
+        for word, count in words.items():
+            pairs.update(dict.fromkeys(pairwise(word), count))
+        merges.append(max(pairs, key=lambda pair: (pairs[pair], pair)))
+        words = Counter({_merged(word, merges[-1]): count for word, count in words.items()})
+    return merges
+
+
+def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    parts: list[str] = []
+    for part in word:
+        if parts and (parts[-1], part) == pair:
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return tuple(parts)
+
+
 def small_tokenizer(positions: int = 77) -> CLIPTokenizer:
-    """A little CLIP BPE: all 256 bytes with and without `</w>`, a few merges, begin and end as the two highest ids."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    stock, learner = CLIPTokenizer().backend_tokenizer, Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    learner.normalizer, learner.pre_tokenizer = stock.normalizer, stock.pre_tokenizer
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False
-    )
-    learner.train_from_iterator([_CORPUS] * 2, trainer)
-    merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
+    """A little CLIP BPE: all 256 bytes with and without `</w>`, a few merges, begin and end as the two highest ids; the
+    same ids at every call."""
+    alphabet, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), _merges()
     tokens = alphabet + [byte + "</w>" for byte in alphabet] + ["".join(pair) for pair in merges]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     vocab = {token: index for index, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=positions)
+    return CLIPTokenizer(vocab=vocab, merges=list(merges), model_max_length=positions)
 
 
 def save_small_clip(folder: Path, *, size: int = 32, patch: int = 8, positions: int = 77, seed: int = 0) -> Path:

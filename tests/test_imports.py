@@ -11,6 +11,8 @@ import fastgoal
 ROOT = Path(fastgoal.__file__).parent
 FLOW = (
     "errors",
+    "devices",
+    "ahead",
     "files",
     "progress",
     "interrupts",

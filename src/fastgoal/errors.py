@@ -22,6 +22,11 @@ class FastgoalError(Exception):
         return f"{super().__str__()}. {self.mend}" if self.mend else super().__str__()
 
 
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line without a full stop; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
 class DataError(FastgoalError):
     """Samples, captions, images or a pairs table that cannot be read or used."""
 

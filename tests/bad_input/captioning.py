@@ -63,7 +63,7 @@ for name, spoil, more, says in (
     ("captions that were edited", foreign_line, (), "not a line of a captioning"),
     (
         "another record in its place",
-        lambda f: write(f / "out" / "caption.json", "{"),
+        lambda f: write(f / "out" / "caption.json", "[]"),
         (),
         "not the record of a captioning",
     ),

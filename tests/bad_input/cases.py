@@ -833,6 +833,7 @@ for name, command, says in (
     ("an unknown protocol", ["eval", "tiny", "data", "--protocol", "long-retrieva"], "Did you mean 'long-retrieval'"),
     ("a run without metrics to report", ["report", "data", "--out", "page"], "metrics.json"),
     ("too many objects in a scene", ["scenes", "out", "--objects", "3-12"], "3-12 objects"),
+    ("a stretched model in the place of a file", ["stretch", "tiny", "data/1.png"], "a file has this name"),
     ("too short a text limit", ["stretch", "tiny", "out", "--tokens", "2"], "holds no text"),
 ):
 

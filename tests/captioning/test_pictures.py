@@ -11,7 +11,9 @@ from tests.captioning.conftest import draw
 
 from fastgoal.captioning import open_pictures
 from fastgoal.captioning.pictures import Picture
+from fastgoal.data.benchmarks.layout import write_like
 from fastgoal.data.images import read_image
+from fastgoal.data.scenes import ScenesConfig, draw_samples
 from fastgoal.errors import DataError
 
 
@@ -69,3 +71,11 @@ def test_no_image(tmp_path):
             open_pictures(path)
     with pytest.raises(DataError, match="a limit of 0"):
         open_pictures(draw(tmp_path), limit=0)
+
+
+def test_a_benchmark_by_name(tmp_path):
+    write_like("docci/test", tmp_path, draw_samples(ScenesConfig(), "test", 3))
+    pictures = open_pictures("docci", root=tmp_path, limit=2)
+    assert [picture.uri for picture in pictures] == ["images/qual_test_00000.jpg", "images/test_00000.jpg"]
+    with pytest.raises(DataError, match="a limit of 0 samples"):
+        open_pictures("docci", root=tmp_path, limit=0)

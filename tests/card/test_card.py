@@ -146,6 +146,15 @@ def test_provenance_from_captioner_to_card(captioner_folder, tmp_path, encoder, 
     assert measure_similarity(rows, encoder, progress=False).samples == 5
 
 
+@pytest.mark.parametrize("content", ["[]", '{"report": {"images": 3}}', "{"])
+def test_a_file_of_others_by_the_name_of_our_record_says_nothing(content, tmp_path, text_model):
+    draw(tmp_path / "photos")
+    (tmp_path / "photos" / "caption.json").write_text(content)
+    for image in (tmp_path / "photos").rglob("*.png"):
+        image.with_suffix(".txt").write_text("A red ball lies on a table.")
+    assert gather(tmp_path / "photos", text_model)[0].captioner is None
+
+
 def test_what_a_card_cannot_be_made_of(tmp_path, text_model, pairs, encoder):
     (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()

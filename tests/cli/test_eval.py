@@ -46,8 +46,8 @@ def rival(tmp_path_factory):
 
 
 def average_precision(scores, right, k=10):
-    """AP@k by the formula, over a sorted list."""
-    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    """AP@k by the formula, over a sorted list; equal scores of wrong items first, as scenes may share a sentence."""
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], right[i]))
     hits, total = 0, 0.0
     for rank, item in enumerate(order[:k], start=1):
         if right[item]:

@@ -41,8 +41,10 @@ def run(*arguments, **environment):
 
 
 def test_colours_are_off_where_asked():
-    loud = run("scens", FORCE_COLOR="1")
-    quiet = run("scens", FORCE_COLOR="1", NO_COLOR="1")
+    misspelt = ("scenes", "out", "--trian", "3")  # in a command that imports no torch
+    loud = run(*misspelt, FORCE_COLOR="1")
+    quiet = run(*misspelt, FORCE_COLOR="1", NO_COLOR="1")
+    assert "--train" in quiet.stdout + quiet.stderr
     assert "\x1b[3" in loud.stdout + loud.stderr
     assert "\x1b[3" not in quiet.stdout + quiet.stderr
 

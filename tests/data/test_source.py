@@ -281,6 +281,17 @@ def test_the_root_of_the_images_can_lie_elsewhere_and_a_wrong_one_is_noticed(tmp
     assert source.images.open(next(iter(source)).image) == tmp_path / "images" / "a.jpg"
 
 
+@pytest.mark.parametrize("root", [".", "photos", "other"])
+def test_a_folder_of_images_is_found_from_any_root(root: str, tmp_path: Path) -> None:
+    touch(tmp_path / "photos" / "b" / "a.png", picture(3))
+    touch(tmp_path / "photos" / "b" / "a.txt", b"A.")
+    (tmp_path / "other").mkdir()
+    source = open_source(tmp_path / "photos", root=tmp_path / root)
+    (sample,) = source
+    assert (sample.id, source.root) == ("b/a.png", tmp_path / root)
+    assert read_image(source.images.open(sample.image), where="").size == (13, 20)
+
+
 # Ids, limits, parts, keys
 
 

@@ -12,7 +12,6 @@ from fastgoal.errors import DataError, ModelError
 from fastgoal.evaluation import metrics
 from fastgoal.evaluation.metrics import (
     average_precision,
-    average_precision_at,
     bootstrap_ci,
     first_relevant_rank,
     paired_bootstrap,
@@ -60,7 +59,7 @@ def test_recall_and_ap_equal_ir_measures(queries, items, groups):
     for k in (1, 5):
         assert recall_at(rank_Q, k).tolist() == [value for _, value in sorted(expected[f"Success@{k}"].items())]
     for k in (3, 10):
-        ours_Q = average_precision_at(query, item, query_group, item_group, k=k)
+        ours_Q = average_precision(relevant_ranks(query, item, query_group, item_group, depth=k), k)
         np.testing.assert_allclose(ours_Q, [value for _, value in sorted(expected[f"AP@{k}"].items())], rtol=1e-9)
 
 
@@ -79,7 +78,7 @@ def test_ties_equal_the_obvious_version(seed, queries, items, k, share):
     scores_QN, right_QN = query @ item.T, query_group[:, None] == item_group
     pairs = [(s.tolist(), r.tolist()) for s, r in zip(scores_QN, right_QN, strict=True)]
     assert first_relevant_rank(query, item, query_group, item_group).tolist() == [obvious_rank(s, r) for s, r in pairs]
-    ours_Q = average_precision_at(query, item, query_group, item_group, k=k)
+    ours_Q = average_precision(relevant_ranks(query, item, query_group, item_group, depth=k), k)
     np.testing.assert_allclose(ours_Q, [obvious_ap(s, r, k) for s, r in pairs], rtol=1e-12)
 
 
@@ -172,3 +171,21 @@ def test_paired_interval_is_tighter_than_the_models_own():
     assert high - low < np.diff(bootstrap_ci(a_Q, np.arange(500)))[0] / 1.5
     with pytest.raises(DataError, match="cannot be paired"):
         paired_bootstrap(a_Q, b_Q[1:], np.arange(500))
+
+
+def test_several_vectors_of_a_query_do_not_widen_the_strips(monkeypatch):
+    """BLIP-2 asks with 32 vectors per image: 64 rows of scores at a time, not 64 queries' rows."""
+    rng = np.random.default_rng(0)
+    query_QKD, item_ND = rng.normal(size=(50, 32, 4)).astype(np.float32), rng.normal(size=(80, 4)).astype(np.float32)
+    group_Q, group_N = np.arange(50), np.arange(80)
+    whole = first_relevant_rank(query_QKD, item_ND, group_Q, group_N)
+    best, rows = metrics._best_vectors, []
+
+    def spied(scores, *vectors):
+        rows.append(len(scores))
+        return best(scores, *vectors)
+
+    monkeypatch.setattr(metrics, "_STRIP", 64 * 80)
+    monkeypatch.setattr(metrics, "_best_vectors", spied)
+    assert first_relevant_rank(query_QKD, item_ND, group_Q, group_N).tolist() == whole.tolist()
+    assert max(rows) == 64

@@ -1,7 +1,5 @@
 """View sets: decoded once, the same pixels as from the files."""
 
-import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.evaluation import views as module
-from fastgoal.evaluation.views import ViewSet, look_ahead
+from fastgoal.evaluation.views import ViewSet
 
 
 @pytest.fixture
@@ -71,27 +69,3 @@ def test_views_of_other_images_or_another_fit_are_refused(source, encoder):
 def test_a_missing_image_is_named(source, encoder):
     with pytest.raises(DataError, match=r"gone\.png"):
         list(ViewSet([("gone.png", None)], source.images, encoder.fit))
-
-
-def test_work_in_threads_keeps_the_order_and_draws_only_a_little_ahead():
-    drawn, threads = [], set()
-
-    def items():
-        for number in range(200):
-            drawn.append(number)
-            threads.add(threading.get_ident())
-            yield number
-
-    def work(number):
-        time.sleep(0.002 * (number % 3 == 0))
-        if number == 150:
-            raise ValueError("at 150")
-        return number**2
-
-    done = look_ahead(work, items(), 3)
-    assert [next(done) for _ in range(100)] == [number**2 for number in range(100)]
-    assert 100 <= len(drawn) < 140
-    assert [next(done) for _ in range(50)] == [number**2 for number in range(100, 150)]
-    with pytest.raises(ValueError, match="at 150"):
-        next(done)
-    assert threads == {threading.get_ident()}

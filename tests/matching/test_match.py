@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.regions.small import save_small_owl, save_small_sam
+from tokenizers.normalizers import NFC
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -408,6 +409,18 @@ def test_sam_and_open_vocabulary_have_fingerprints_of_settings_and_weights(tmp_p
     assert "0x" not in fingerprint(fast) + plain  # no addresses, which change from run to run
     others = [OpenVocabularyRegions(owl, max_phrases=2), OpenVocabularyRegions(save_small_owl(tmp_path / "b", seed=2))]
     assert len({fingerprint(one) for one in (fast, *others)}) == 3
+
+
+def test_what_weights_and_vocabulary_do_not_say_is_in_the_fingerprint(tmp_path: Path) -> None:
+    owl = save_small_owl(tmp_path / "owl")
+    proposer = OpenVocabularyRegions(owl)
+    plain = fingerprint(proposer)
+    proposer.tokenizer.backend_tokenizer.normalizer = NFC()
+    assert fingerprint(proposer) != plain
+    heads, config = '"num_attention_heads": 2', owl / "config.json"
+    assert heads in config.read_text()
+    config.write_text(config.read_text().replace(heads, '"num_attention_heads": 4'))
+    assert fingerprint(OpenVocabularyRegions(owl)) != plain
 
 
 def test_the_fingerprint_of_a_proposer_is_its_settings_and_weights() -> None:

@@ -78,12 +78,37 @@ def test_one_s_own_recipe_is_read_from_its_file(tmp_path):
         ("regions: fixed, ", "", "'regions'"),
         ("paper: Mine", "paper: [", "not a YAML file"),
         ("model: tiny\n", "model: tiny\nunpublished:\n  - rate (here: 1)\n", "is not a text"),
-        ("measure:\n", "measures:\n", "'measure'"),
+        ("measure:\n", "measures:\n", "'measures'"),
+        ("measure:\n  - {data: docci/test, task: retrieval}", "measure: 5", "5 is not a list"),
+        ("stages:\n", "unpublished: 3\nstages:\n", "3 is not a list"),
+        ("task: retrieval", "task: retrieval, text_tokens: many", "'many' is not a whole number"),
+        ("data: docci/test", "data: 7", "7 is not a text"),
+        ("model: tiny\n", "model: {tiny: 1}\n", "is not a text"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(tmp_path, old, new, says):
     path = tmp_path / "mine.yaml"
     path.write_text(OWN.replace(old, new))
+    with pytest.raises(ConfigError, match=says) as caught:
+        read_recipe(path)
+    assert "mine.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ("7", "7 is not a list"),
+        ("[a]", "'a' has no fields"),
+        ("[{data: docci/train}]", "'match' and 'train'"),
+        ("[{data: docci/train, match: fixed, train: {}}]", "'fixed' has no fields"),
+        ("[{data: docci/train, match: {regions: fixed, matcher: tiny}, train: 3}]", "3 has no fields"),
+    ],
+)
+def test_wrong_stages_are_refused_by_name(tmp_path, stages, says):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        OWN[: OWN.index("stages:")] + f"stages: {stages}\nmeasure: [{{data: docci/test, task: retrieval}}]\n"
+    )
     with pytest.raises(ConfigError, match=says) as caught:
         read_recipe(path)
     assert "mine.yaml" in str(caught.value)

@@ -1,6 +1,7 @@
-"""Every recipe from end to end in small, and what is shared and kept between them."""
+"""Every kind of recipe from end to end in small, and what is shared and kept between them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,13 +10,16 @@ from fastgoal.errors import DataError, ModelError
 from fastgoal.recipes import Places, all_recipes, follow, recipe_named, smoke
 from fastgoal.recipes.smoke import SAMPLES, STEPS, in_small
 
+DISTINCT = list({(own.stages, own.measure): name for name, own in reversed(all_recipes().items())}.values())
+"""One recipe of those that differ in nothing but the model to start from, which is the same small one for all here."""
+
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     return tmp_path_factory.mktemp("smoke")
 
 
-@pytest.mark.parametrize("name", all_recipes())
+@pytest.mark.parametrize("name", DISTINCT)
 def test_it_can_be_followed(name, out):
     recipe = recipe_named(name)
     outcome = smoke(recipe, out)
@@ -66,6 +70,16 @@ def test_a_model_that_is_not_there_is_told_how_to_obtain(out):
     smoke(recipe, out)
     with pytest.raises(ModelError, match=r"fastgoal convert longclip-B\.pt longclip-b16"):
         follow(recipe, Places(data=out / "data", out=out), allow_partial=True)
+
+
+def test_figures_of_other_pairs_are_not_taken_for_those_of_these(out):
+    """The test pairs of two detectors, by one matcher: what is kept of the first is not the second's result."""
+    recipe = recipe_named("goal-t1-docci-b16-goal")
+    joint = next(own for own in recipe.measure if own.task == "joint")
+    fixed = replace(joint, match=replace(joint.match, regions="fixed", detector=None, sam=None))
+    first, second = (smoke(replace(recipe, measure=(own,)), out).results["docci-joint"] for own in (joint, fixed))
+    assert first.pairs["matcher"] == second.pairs["matcher"]
+    assert first.pairs["fingerprint"] != second.pairs["fingerprint"]
 
 
 def test_the_command_line_lists_shows_and_runs(out, tmp_path, capsys):

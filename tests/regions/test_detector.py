@@ -202,3 +202,17 @@ def test_settings_out_of_range_are_named(tmp_path, setting, value):
     with pytest.raises(ConfigError) as caught:
         DetectorRegions(tmp_path, **{setting: value})
     assert caught.value.where == setting
+
+
+def test_a_thin_image_spoils_no_others(detector):
+    sound, thin = pictures()[0], [Image.new("RGB", size) for size in ((90, 1), (1, 90))]
+    first, found, last = detector.propose([thin[0], sound, thin[1]])
+    assert [region.box for region in found] == [region.box for region in detector.propose([sound])[0]] != []
+    assert all(region.box[2] <= 90 and region.box[3] <= 1 for region in first)
+    assert all(region.box[2] <= 1 and region.box[3] <= 90 for region in last)
+
+
+def test_a_device_that_is_not_there(folder):
+    for device in ("cuda:77", "nonsense"):
+        with pytest.raises(ModelError, match="this device cannot be used"):
+            DetectorRegions(folder, device=device)

@@ -18,7 +18,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from fastgoal.errors import ConfigError, ModelError
+from fastgoal.devices import to_device
+from fastgoal.errors import ConfigError, ModelError, first_line
 from fastgoal.files import shown_name
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -65,13 +66,8 @@ class Captioner:
         if dtype not in get_args(Dtype):
             raise ConfigError(f"unknown dtype {dtype!r}", where="dtype", mend=f"Use {', '.join(get_args(Dtype))}.")
         model, processor = _load(str(name), dtype)
-        try:
-            model.eval().to(device)
-        except (AssertionError, RuntimeError) as error:
-            mend = "Use cpu, a smaller --dtype, or install a torch build for it."
-            what = f"this device cannot be used ({_first_line(error)})"
-            raise ModelError(what, where=f"device {device}", mend=mend) from error
-        return cls(model, processor, name=shown_name(name), dtype=dtype)
+        mend = "Use cpu, a smaller --dtype, or install a torch build for it."
+        return cls(to_device(model, device, mend=mend), processor, name=shown_name(name), dtype=dtype)
 
     @property
     def chats(self) -> bool:
@@ -112,7 +108,7 @@ class Captioner:
             mend = f"It has no chat template: give --prompt as its model card shows{place}"
             if self.chats:
                 mend = "Check that its files are whole and belong together, its chat template among them"
-            what = f"it does not take an image with this prompt ({_first_line(error)})"
+            what = f"it does not take an image with this prompt ({_briefly(error)})"
             raise ModelError(what, where=self.name, mend=f"{mend}.") from error
 
     def ask(
@@ -204,7 +200,7 @@ def _load(name: str, dtype: str) -> tuple[Any, Any]:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         mend = f"{_KIND}, with its weights." if local else "Check the id and the connection, or give a local folder."
-        what = f"the captioner cannot be loaded ({_first_line(error)})"
+        what = f"the captioner cannot be loaded ({_briefly(error)})"
         raise ModelError(what, where=name, mend=mend) from error
     if missing := sorted(report["missing_keys"]):
         what = f"{len(missing)} of its weights are missing, the first {missing[0]}"
@@ -217,10 +213,10 @@ def _processor(name: str, options: dict[str, Any]) -> Any:
         processor = AutoProcessor.from_pretrained(name, **options)
     except ImportError as error:
         mend = "Install what it names, or use a captioner that needs nothing but Pillow, such as a LLaVA-NeXT."
-        raise ModelError(f"its processor needs more ({_first_line(error)})", where=name, mend=mend) from error
+        raise ModelError(f"its processor needs more ({_briefly(error)})", where=name, mend=mend) from error
     except (OSError, ValueError) as error:
         mend = "Put the preprocessor_config.json (or processor_config.json) and the tokenizer of its own family there."
-        raise ModelError(f"it has no processor ({_first_line(error)})", where=name, mend=mend) from error
+        raise ModelError(f"it has no processor ({_briefly(error)})", where=name, mend=mend) from error
     lacking = [part for part in ("image_processor", "tokenizer") if not hasattr(processor, part)]
     if lacking:
         what = f"its processor has no {lacking[0].replace('_', ' ')}"
@@ -228,6 +224,6 @@ def _processor(name: str, options: dict[str, Any]) -> Any:
     return processor
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line.split(". ")[0].strip().rstrip(".")
+def _briefly(error: Exception) -> str:
+    """The first sentence of an error; those of processors go on with advice to programmers."""
+    return first_line(error).split(". ")[0].strip()

@@ -40,10 +40,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
             raise DataError(f"the folder is not empty (it holds {foreign.name})", where=folder, mend=mend)
         return None
     try:
-        return read_json(path)
+        record = read_json(path)
     except (OSError, ValueError):
+        record = None
+    if not (isinstance(record, dict) and isinstance(record.get("origin"), dict) and "report" in record):
         mend = "Choose another folder, or delete this one."
-        raise DataError("not the record of a captioning", where=path, mend=mend) from None
+        raise DataError("not the record of a captioning", where=path, mend=mend)
+    return record
 
 
 class Journal:
@@ -68,8 +71,8 @@ class Journal:
                 for name in (TABLE, LEFT_OUT):
                     (self.folder / name).unlink(missing_ok=True)
         elif found is not None:
-            self._compare(found.get("origin", {}))
-            self.report = found.get("report")
+            self._compare(found["origin"])
+            self.report = found["report"]
 
     def _compare(self, was: Mapping[str, Any]) -> None:
         if names := [name for name in self.origin | dict(was) if self.origin.get(name) != was.get(name)]:

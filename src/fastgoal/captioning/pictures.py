@@ -7,7 +7,7 @@ anew: a folder of images, and tars. Of any other data the samples' images are ta
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from fastgoal.data.columns import Columns
@@ -88,8 +88,8 @@ def open_pictures(
     Raises:
         DataError: no such data, or no image in it.
     """
-    open_source(data, limit=limit, probe=False)  # judges the path and the limit
-    pictures = Pictures(source=open_source(data, root=root, columns=columns, probe=False), limit=limit)
+    source = open_source(data, root=root, limit=limit, columns=columns, probe=False)
+    pictures = Pictures(source=replace(source, limit=None), limit=limit)  # the limit counts images, not samples
     problem: DataError | None = None
     for entry in pictures:
         if isinstance(entry, Picture):

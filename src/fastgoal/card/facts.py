@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fastgoal.captioning.journal import REPORT
+from fastgoal.captioning.journal import read_record
 from fastgoal.checking.captions import MEASURED, CaptionFacts, CaptionMeter, Spread, TextModel, evenly
 from fastgoal.checking.findings import Tally
 from fastgoal.data.images import read_image
@@ -23,7 +23,7 @@ from fastgoal.data.source import open_source
 from fastgoal.data.store import ImageStore
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import DataError
-from fastgoal.files import read_json, shown_name
+from fastgoal.files import shown_name
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import MANIFEST, PairsTable
 from fastgoal.progress import Progress
@@ -164,12 +164,12 @@ def _local(table: PairsTable) -> LocalFacts:
 
 
 def _captioner(root: Path) -> dict[str, Any] | None:
+    """The report of the captioning that wrote the data; None where there is none, or a file of others by its name."""
     try:
-        record = read_json(root / REPORT)
-    except (OSError, ValueError):  # no record of ours, so nothing to say
+        record = read_record(root)
+    except DataError:
         return None
-    report = None if record is None else record.get("report")
-    return report if isinstance(report, dict) else None
+    return None if record is None else record["report"]
 
 
 def measure_similarity(rows: Rows, encoder: DualEncoder, samples: int = 1000, progress: bool = True) -> Similarity:

@@ -18,9 +18,10 @@ from fastgoal.cli.common import (
 )
 from fastgoal.data.sentences import first_sentences
 from fastgoal.data.source import open_source
-from fastgoal.errors import ConfigError, ModelError
+from fastgoal.errors import ConfigError
 from fastgoal.models.blend import blend as blend_models
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.folder import expect_free
 from fastgoal.stages.curve import FILES, METRICS, Curve, Point, measure_curve
 
 
@@ -86,10 +87,8 @@ def _check(out: Path, alpha: float | None, curve: Path | None, batch: int) -> No
         raise ConfigError(f"alpha {alpha:g} is out of range", where="--alpha", mend="Choose a number from 0 to 1.")
     if batch < 1:
         raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
-    if out.is_file():
-        raise ModelError("a file has this name", where=out, mend="Choose another folder.")
-    if alpha is not None and out.is_dir() and any(path.name not in FILES for path in out.iterdir()):
-        raise ModelError("the folder is not empty", where=out, mend="Choose another folder.")
+    if alpha is not None or out.is_file():
+        expect_free(out, FILES)
 
 
 def _numbers(text: str) -> list[float]:

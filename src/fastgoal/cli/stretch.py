@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from fastgoal.cli.common import quiet_libraries
-from fastgoal.errors import ModelError
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.folder import expect_free
 
 
 def stretch(model: str, out: Path, /, *, tokens: int = 248) -> None:
@@ -21,8 +21,7 @@ def stretch(model: str, out: Path, /, *, tokens: int = 248) -> None:
         tokens: the new text limit, begin and end token included.
     """
     quiet_libraries()
-    if out.exists() and any(out.iterdir()):
-        raise ModelError("the folder is not empty", where=out, mend="Choose another folder.")
+    expect_free(out)
     encoder = DualEncoder.load(model, text_tokens=tokens)
     encoder.save(out)
     print(f"{out}: reads {encoder.text_limit} tokens")

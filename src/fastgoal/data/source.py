@@ -285,7 +285,7 @@ def _reader(path: Path, columns: Columns, root: Path) -> Iterable[Entry]:
         return TableReader(files=tuple(tables), root=root, columns=columns)
     if tars := sorted(path.rglob("*.tar")):
         return TarReader(files=tuple(tars), root=root, columns=columns)
-    return FolderReader(folder=path)
+    return FolderReader(folder=path, root=root)
 
 
 def _file_reader(file: Path, columns: Columns, root: Path) -> Iterable[Entry]:

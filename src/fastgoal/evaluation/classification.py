@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fastgoal.ahead import look_ahead
 from fastgoal.data.images import fit_pixels
 from fastgoal.data.labelled import LabelledImage, LabelledSource
 from fastgoal.data.labelled.source import Raw
@@ -29,7 +30,6 @@ from fastgoal.evaluation.metrics import first_relevant_rank, recall_at
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.results import EvalResult, Queries, make_result
 from fastgoal.evaluation.templates import PLAIN, prompts
-from fastgoal.evaluation.views import look_ahead
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.progress import Progress
 

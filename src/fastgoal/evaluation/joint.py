@@ -175,5 +175,5 @@ def _texts(row: PairsRow) -> list[JointText]:
 def _expect_other_matcher(table: PairsTable, encoder: Retriever) -> None:
     if table.manifest.origin.matcher == encoder.fingerprint:
         what = f"the pairs were chosen by the evaluated model '{encoder.name}' itself"
-        mend = "Match the test set once with another model, or allow it and say so beside the figures."
+        mend = "Match the test set once with another model; `allow_own_matcher` in Python takes it as it is."
         raise ConfigError(what, where=table.folder, mend=mend)

@@ -91,8 +91,9 @@ def score_strips(
     The tensor is overwritten for the next strip. Arguments and errors as in `relevant_ranks`.
     """
     query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
-    rows = max(_LEAST, block or min(1024, _STRIP // max(1, item.numel() // item.shape[-1])))
     vectors, others = _vectors(query), _vectors(item)
+    strip = min(1024, _STRIP // (vectors * len(item) * others))
+    rows = max(-(-_LEAST // vectors), block or strip)
     padded_ND = _at_least(item.flatten(0, -2), _LEAST)
     scores_BN = torch.empty(rows * vectors, len(padded_ND), dtype=item.dtype, device=item.device)
     for start in range(0, len(query), rows):
@@ -206,19 +207,6 @@ def average_precision(ranks: RelevantRanks, k: int = 10) -> Floats:
     rank_QJ = ranks.rank_QJ[:, :k]
     precision_QJ = np.where(rank_QJ <= k, np.arange(1, rank_QJ.shape[1] + 1) / rank_QJ, 0.0)
     return np.asarray(precision_QJ.sum(1) / ranks.relevant_Q, dtype=np.float64)
-
-
-def average_precision_at(
-    query_QD: Embeddings,
-    item_ND: Embeddings,
-    query_group_Q: npt.ArrayLike,
-    item_group_N: npt.ArrayLike,
-    *,
-    k: int = 10,
-    block: int | None = None,
-) -> Floats:
-    """AP@k of every query; its mean is mAP@k. Arguments and errors as in `relevant_ranks`."""
-    return average_precision(relevant_ranks(query_QD, item_ND, query_group_Q, item_group_N, depth=k, block=block), k)
 
 
 def bootstrap_ci(

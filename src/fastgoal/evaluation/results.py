@@ -116,7 +116,6 @@ class EvalResult:
             DataError: not an evaluation result.
         """
         try:
-            record = {key: value for key, value in record.items() if key != "published"}
             fit: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in record["image_fit"].items()
             }

@@ -7,16 +7,14 @@ time where they would not fit in memory; whole images and crops of the same imag
 Shapes: N views, H = W = side of the model's input, C = 3 channels.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from fastgoal.ahead import look_ahead
 from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.source import Source
 from fastgoal.data.store import ImageStore
@@ -27,10 +25,6 @@ from fastgoal.models.retriever import Retriever
 
 Wanted = tuple[str, Box | None]
 """An image (relative URI) and the crop of it in whole pixels; None for the whole image."""
-
-T = TypeVar("T")
-R = TypeVar("R")
-_AHEAD = 32  # images decoded before they are asked for
 
 
 class ViewSet:
@@ -100,23 +94,6 @@ class ViewSet:
         picture = read_image(raw, where=self._images.root / image)
         self.size_of[image] = picture.size
         return [fit_pixels(picture, self.fit, box) for box in boxes]
-
-
-def look_ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """`work` of each item, in order, done by threads a few items ahead of their use.
-
-    The items themselves are drawn by the caller's thread alone: a table is no place for several.
-    """
-    pool, ahead = ThreadPoolExecutor(workers), deque[Future[R]]()
-    try:
-        for item in items:
-            ahead.append(pool.submit(work, item))
-            if len(ahead) > _AHEAD:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _geometry(fit: ImageFit) -> tuple[str, int, int, int]:

@@ -10,19 +10,21 @@ Shapes: N crops or texts of a shard, C candidates and S sentences of one sample,
 import hashlib
 import json
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from transformers import PreTrainedConfig
 
+from fastgoal.ahead import look_ahead
 from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.samples import Sample, Span
 from fastgoal.data.sentences import split_sentences
@@ -34,6 +36,7 @@ from fastgoal.geometry import ImageFit
 from fastgoal.matching.judge import MatchReport, summarise
 from fastgoal.matching.rules import Rule, known_pairs, select_pairs, true_pairs, without_whole
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.tokens import tokenizer_facts
 from fastgoal.pairs import Origin, PairsRow, PairsTable, PairsWriter
 from fastgoal.progress import Progress
 from fastgoal.regions.region import Proposer, Region, Staged, propose_for, reads
@@ -130,19 +133,23 @@ _IRRELEVANT = frozenset({"name", "device", "batch", "tally"})
 """Of a proposer: where it came from, where and how fast it runs, and what it has counted."""
 
 
+_NO_ARCHITECTURE = frozenset({"_name_or_path", "transformers_version", "dtype"})
+"""Of a config: where it came from, what wrote it, and how its weights were stored (they are float32 here)."""
+
+
 def fingerprint(thing: object) -> str:
     """What a proposer's regions depend on, readable: `Type(setting=value, ...)`, with a hash for a model's weights."""
     if isinstance(own := getattr(thing, "fingerprint", None), str):
         return own
     if isinstance(thing, torch.nn.Module):
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(json.dumps(_architecture(thing), sort_keys=True, default=str).encode())
         for name, tensor in thing.state_dict().items():
             digest.update(name.encode() + tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return f"{type(thing).__name__}({digest.hexdigest()[:16]})"
     if isinstance(thing, list | tuple):
         return f"[{', '.join(map(fingerprint, thing))}]"
-    if hasattr(thing, "get_vocab"):  # a tokenizer
-        digest = hashlib.sha256(json.dumps(thing.get_vocab(), sort_keys=True).encode())
+    if hasattr(thing, "backend_tokenizer"):
+        digest = hashlib.sha256(json.dumps(tokenizer_facts(thing), sort_keys=True).encode())
         return f"{type(thing).__name__}({digest.hexdigest()[:16]})"
     if hasattr(thing, "to_dict"):  # an image processor of transformers
         return f"{type(thing).__name__}({json.dumps(thing.to_dict(), sort_keys=True, default=str)})"
@@ -150,6 +157,13 @@ def fingerprint(thing: object) -> str:
         return repr(thing)
     kept = {name: value for name, value in vars(thing).items() if name not in _IRRELEVANT}
     return f"{type(thing).__name__}({', '.join(f'{name}={fingerprint(value)}' for name, value in kept.items())})"
+
+
+def _architecture(model: torch.nn.Module) -> dict[str, Any]:
+    """What the weights of a transformers model do not say (heads, activation, names of classes), where not usual."""
+    config = getattr(model, "config", None)
+    said = config.to_diff_dict() if isinstance(config, PreTrainedConfig) else {}
+    return {name: value for name, value in said.items() if name not in _NO_ARCHITECTURE}
 
 
 def match_samples(
@@ -202,32 +216,22 @@ class _Look:
 def _look_ahead(
     samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer: Proposer, settings: MatchSettings
 ) -> Iterator[_Look]:
-    """Looks in the samples' order. Threads work a few groups ahead, as Pillow, NumPy and torch release the GIL."""
-    whole = settings.rule == "lism"
-    groups = [samples[i : i + settings.images] for i in range(0, len(samples), settings.images)]
-    if settings.workers == 0:
-        for group in groups:
-            yield from _look(group, images, fit, proposer, whole)
-        return
-    with ThreadPoolExecutor(settings.workers) as pool:
-        ahead: deque[Future[list[_Look]]] = deque()
-        try:
-            for group in groups:
-                ahead.append(pool.submit(_look, group, images, fit, proposer, whole))
-                if len(ahead) > settings.workers:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    """Looks in the samples' order, made some groups ahead."""
+    starts = range(0, len(samples), settings.images)
+    groups = ([(s, _find(images, s.image)) for s in samples[i : i + settings.images]] for i in starts)
+    look = partial(_look, fit=fit, proposer=proposer, whole=settings.rule == "lism")
+    for looks in look_ahead(look, groups, settings.workers, ahead=settings.workers):
+        yield from looks
 
 
-def _look(samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer: Proposer, whole: bool) -> list[_Look]:
-    opened = [_open(images, sample.image) for sample in samples]
-    readable = [(s, pixels) for s, pixels in zip(samples, opened, strict=True) if not isinstance(pixels, str)]
+def _look(
+    found: Sequence[tuple[Sample, Path | bytes | DataError]], fit: ImageFit, proposer: Proposer, whole: bool
+) -> list[_Look]:
+    opened = [(sample, _open(raw, sample.image)) for sample, raw in found]
+    readable = [(sample, pixels) for sample, pixels in opened if not isinstance(pixels, str)]
     proposed = propose_for(proposer, [s for s, _ in readable], [pixels for _, pixels in readable]) if readable else []
-    cropped = (_crop(pixels, found, fit, whole) for (_, pixels), found in zip(readable, proposed, strict=True))
-    return [_Look(skip=pixels) if isinstance(pixels, str) else next(cropped) for pixels in opened]
+    cropped = (_crop(pixels, regions, fit, whole) for (_, pixels), regions in zip(readable, proposed, strict=True))
+    return [_Look(skip=pixels) if isinstance(pixels, str) else next(cropped) for _, pixels in opened]
 
 
 def _crop(pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, whole: bool) -> _Look:
@@ -241,10 +245,17 @@ def _crop(pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, whole: 
     )
 
 
-def _open(images: ImageStore, uri: str) -> Image.Image | str:
+def _find(images: ImageStore, uri: str) -> Path | bytes | DataError:
+    try:
+        return images.open(uri)
+    except DataError as error:
+        return error
+
+
+def _open(raw: Path | bytes | DataError, uri: str) -> Image.Image | str:
     """The upright image, or the reason why there is none."""
     try:
-        return read_image(images.open(uri), where=uri)
+        return raw.what if isinstance(raw, DataError) else read_image(raw, where=uri)
     except DataError as error:
         return error.what
 

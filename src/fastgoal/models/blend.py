@@ -7,15 +7,14 @@ keeps nearly all of both, at no cost in inference. The base is first given the t
 position table), so that every weight has its counterpart. WiSE-FT, Wortsman et al. 2022, arXiv 2109.01903.
 """
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
 
 import torch
 
 from fastgoal.errors import ConfigError, ModelError
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.tokens import tokenizer_facts
 
 _FACTS = ("model_type", "hidden_act", "num_attention_heads", "layer_norm_eps", "patch_size", "image_size")
 """What the shapes of the weights do not say, by the names in both towers' configs."""
@@ -63,14 +62,14 @@ def blend_weights(
 def _differences(base: DualEncoder, tuned: DualEncoder) -> list[str]:
     found = _other_shapes(base.state_dict(), tuned.state_dict())
     for tower in ("text_config", "vision_config"):
-        ours, theirs = (getattr(_config(encoder), tower, None) for encoder in (base, tuned))
+        ours, theirs = (getattr(encoder.model.config, tower) for encoder in (base, tuned))
         for name in _FACTS:
             first, second = getattr(ours, name, None), getattr(theirs, name, None)
             if first != second:
                 found.append(f"{tower}.{name} is {first} and {second}")
     if base.fit != tuned.fit:
         found.append(f"images are fitted by {base.fit} and {tuned.fit}")
-    if _vocabulary(base) != _vocabulary(tuned):
+    if tokenizer_facts(base.tokenizer) != tokenizer_facts(tuned.tokenizer):
         found.append("their tokenizers are not the same")
     return found
 
@@ -87,13 +86,3 @@ def _other_shapes(base: Mapping[str, torch.Tensor], tuned: Mapping[str, torch.Te
 
 def _shape(weights: Mapping[str, torch.Tensor], key: str) -> str:
     return " x ".join(map(str, weights[key].shape)) or "a number" if key in weights else "none"
-
-
-def _config(encoder: DualEncoder) -> Any:
-    return next((part.config for part in encoder.children() if hasattr(part, "config")), None)
-
-
-def _vocabulary(encoder: DualEncoder) -> dict[str, Any]:
-    """The tokenizer without what its last call asked for."""
-    own: dict[str, Any] = json.loads(encoder.tokenizer.backend_tokenizer.to_str())
-    return own | {"padding": None, "truncation": None}

@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from fastgoal.devices import to_device
 from fastgoal.errors import ModelError
 from fastgoal.models.families import FAMILIES, Family, family_named
 from fastgoal.models.families.traits import Traits
 from fastgoal.models.fingerprint import fingerprint
-from fastgoal.models.folder import read_folder, to_device, write_folder
+from fastgoal.models.folder import read_folder, write_folder
 from fastgoal.models.longtext import LONG_CLIP_TOKENS, stretch
 from fastgoal.models.tokens import TextBatch, tokenize, tokenizer_facts
 
@@ -90,7 +91,7 @@ class DualEncoder(nn.Module):
         encoder = cls(*read_folder(str(name)), name=str(name))
         if text_tokens is not None:
             encoder.set_text_limit(text_tokens)
-        return to_device(encoder.eval(), device)
+        return to_device(encoder, device)
 
     def save(self, folder: str | Path) -> None:
         """Write a plain transformers folder: config, safetensors, tokenizer, and both processor files."""

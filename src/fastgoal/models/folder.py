@@ -6,23 +6,22 @@ written aside and renamed, so it is whole or absent; into one that is there alre
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 from fastgoal.files import force_to_disk, replace_folder, writing
 from fastgoal.models.families import family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
-Module = TypeVar("Module", bound=torch.nn.Module)
 _FILES = {
     "config": ("config.json",),
     "weights": (
@@ -75,19 +74,6 @@ def read_model_type(name: str) -> object:
         return PreTrainedConfig.get_config_dict(source, **options)[0].get("model_type")
 
 
-def to_device(model: Module, device: str | torch.device) -> Module:
-    """The model with its weights on `device`.
-
-    Raises:
-        ModelError: the device is not there.
-    """
-    try:
-        return model.to(device)
-    except (AssertionError, RuntimeError) as error:
-        what = f"this device cannot be used ({str(error).splitlines()[0]})"
-        raise ModelError(what, where=f"device {device}", mend="Use cpu, or install a torch build for it.") from error
-
-
 def read_tokenizer(name: str) -> tuple[Any, int]:
     """The tokenizer of a folder, a hub id or the bundled model, and the model's text limit; weights are not read.
 
@@ -113,6 +99,18 @@ def _reading(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         raise
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
         raise _unloadable(error, name, local) from error
+
+
+def expect_free(folder: Path, but: Collection[str] = ()) -> None:
+    """Refuse a folder for a new model that holds something else than the files called `but`.
+
+    Raises:
+        ModelError: it does, or a file has its name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ModelError("a file has this name", where=folder, mend="Choose another folder.")
+    if folder.is_dir() and any(path.name not in but for path in folder.iterdir()):
+        raise ModelError("the folder is not empty", where=folder, mend="Choose another folder.")
 
 
 def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any) -> None:
@@ -209,7 +207,7 @@ def _tokenizer(source: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def _unloadable(error: Exception, name: str, local: bool) -> ModelError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    reason = first_line(error)
     if "weights only load failed" in reason.lower():
         mend = "Use a checkpoint with model.safetensors"
         return ModelError("its weights are a pickle that may run code", where=name, mend=mend)

@@ -17,11 +17,11 @@ from typing import Any
 
 from fastgoal.data.source import Source, open_source
 from fastgoal.errors import DataError, ModelError
-from fastgoal.evaluation import EvalResult
+from fastgoal.evaluation import EvalResult, JointSet
 from fastgoal.evaluation.localisation import pairs_as_truth
 from fastgoal.evaluation.published import Published
 from fastgoal.evaluation.tasks import TASKS
-from fastgoal.matching import MatchSettings, match
+from fastgoal.matching import MatchSettings, match, usual_rule
 from fastgoal.models.baselines import load_retriever
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
@@ -117,7 +117,7 @@ def _expect_images(source: Source, stage: Stage) -> None:
 def _pairs(data: str, plan: MatchPlan, places: Places, progress: bool) -> PairsTable:
     folder = places.out / "pairs" / f"{data.replace('/', '-')}-{_short(asdict(plan))}"
     proposer = make_proposer(plan.regions, detector=plan.detector, sam=plan.sam, device=places.device)
-    settings = MatchSettings(rule="lism" if plan.regions == "lism" else "flism")
+    settings = MatchSettings(rule=usual_rule(plan.regions))
     match(places.open(data), DualEncoder.load(plan.matcher, device=places.device), proposer, folder, settings, progress)
     return PairsTable.open(folder)
 
@@ -139,7 +139,7 @@ def _measure(
     }
     if own.match is not None:
         table = _pairs(own.data, own.match, places, progress)
-        key["pairs"] = table.manifest.origin.matcher
+        key["pairs"] = JointSet.of(table).fingerprint
         data = table if own.task == "joint" else pairs_as_truth(table)
     path = places.out / "results" / recipe.name / f"{protocol.name}-{own.data.replace('/', '-')}.json"
     return kept(path, key, lambda: TASKS[own.task].measure(encoder, data, protocol=protocol))

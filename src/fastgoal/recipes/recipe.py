@@ -10,12 +10,12 @@ Each is a YAML file in `rows/` that is read without looking into any other.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation.protocols import Protocol, protocol_named, protocol_of
@@ -124,56 +124,81 @@ def read_recipe(path: Path) -> Recipe:
         ConfigError: a file that cannot be read, an unknown or missing field, or a value that cannot be used.
     """
     record = read_settings(path)
-    if missing := [name for name in ("tables", "trained", "measure") if name not in record]:
-        raise ConfigError(f"no {missing[0]!r}", where=path.name, mend="See another recipe: fastgoal recipes show NAME.")
     try:
-        recipe = _build(Recipe, {"name": path.stem, **record, **_parts(record)})
-        _expect_texts(recipe)
-        return recipe
+        return _build(Recipe, {"name": path.stem, **record, **_parts(record)})
     except ConfigError as error:
         place = ": ".join(str(part) for part in (path.name, error.where) if part is not None)
         raise ConfigError(error.what, where=place, mend=error.mend) from None
 
 
 def _parts(record: Mapping[str, Any]) -> dict[str, Any]:
-    stages = [
-        {**stage, "match": _build(MatchPlan, stage["match"]), "train": TrainConfig.from_mapping(stage["train"])}
-        for stage in record.get("stages", ())
-    ]
-    measures = [
-        {**own, "match": _build(MatchPlan, own["match"])} if "match" in own else own for own in record["measure"]
-    ]
-    return {
-        "tables": tuple(map(str, record["tables"])),
-        "trained": tuple(record["trained"]),
-        "stages": tuple(_build(Stage, stage) for stage in stages),
-        "measure": tuple(_build(Measure, own) for own in measures),
-        "unpublished": tuple(record.get("unpublished", ())),
+    """The fields that are lists; a list that is missing is for `_build` to miss."""
+    parts: dict[str, Any] = {
+        name: tuple(str(one) if name == "tables" else _text(name, one) for one in _listed(name, record[name]))
+        for name in ("tables", "trained", "unpublished")
+        if name in record
     }
+    for name, read in (("stages", _stage), ("measure", _measure)):
+        if name in record:
+            parts[name] = tuple(read(one) for one in _listed(name, record[name]))
+    return parts
 
 
-def _expect_texts(recipe: Recipe) -> None:
-    """YAML reads an unquoted `a: b` as a mapping."""
-    for name in ("paper", "method", "backbone", "model", "obtain", "note", "unpublished", "trained"):
-        value = getattr(recipe, name)
-        for text in value if isinstance(value, tuple) else (value,):
-            if not isinstance(text, str | None):
-                mend = "Put it in quotation marks."
-                raise ConfigError(f"{text!r} is not a text", where=name, mend=mend)
+def _stage(given: Any) -> Stage:
+    values = _with_match(_mapping("Stage", given))
+    if "train" in values:
+        values["train"] = TrainConfig.from_mapping(_mapping("train", values["train"]))
+    return _build(Stage, values)
+
+
+def _measure(given: Any) -> Measure:
+    return _build(Measure, _with_match(_mapping("Measure", given)))
+
+
+def _with_match(values: Mapping[str, Any]) -> dict[str, Any]:
+    match = {"match": _build(MatchPlan, _mapping("match", values["match"]))} if "match" in values else {}
+    return {**values, **match}
+
+
+def _listed(where: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{value!r} is not a list", where=where, mend="Write [one, another], or one per line with -.")
+    return value
+
+
+def _mapping(where: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{value!r} has no fields", where=where, mend="Write {name: value, ...}.")
+    return value
+
+
+def _text(where: str, value: Any) -> str:
+    if not isinstance(value, str):  # YAML reads an unquoted `a: b` as a mapping
+        raise ConfigError(f"{value!r} is not a text", where=where, mend="Put it in quotation marks.")
+    return value
 
 
 Part = TypeVar("Part", Recipe, Stage, Measure, MatchPlan)
 
 
 def _build(kind: type[Part], values: Mapping[str, Any]) -> Part:
-    known = [field.name for field in fields(kind)]
-    if unknown := [name for name in values if name not in known]:
-        mend = f"A {kind.__name__} has: {', '.join(known)}."
+    """The dataclass of these values, its texts and numbers checked.
+
+    Raises:
+        ConfigError: an unknown or missing field, or a value of another type.
+    """
+    types = get_type_hints(kind)
+    mend = f"A {kind.__name__} has: {', '.join(types)}."
+    if unknown := [name for name in values if name not in types]:
         raise ConfigError(f"unknown field {unknown[0]!r}", where=kind.__name__, mend=mend)
+    for name, value in values.items():
+        if types[name] in (str, str | None) and not isinstance(value, types[name]):
+            _text(name, value)
+        if types[name] == int | None and (isinstance(value, bool) or not isinstance(value, int | None)):
+            raise ConfigError(f"{value!r} is not a whole number", where=name, mend="Leave it out, or write a number.")
     try:
         return kind(**values)
     except TypeError as error:  # a field is missing, and the message names it
-        mend = f"A {kind.__name__} has: {', '.join(known)}."
         raise ConfigError(str(error).partition(") ")[2], where=kind.__name__, mend=mend) from None
 
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import AutoModelForObjectDetection
 
+from fastgoal.devices import to_device
 from fastgoal.errors import ConfigError
 from fastgoal.regions.loading import OBJECT_DETECTORS, Kind, load
 from fastgoal.regions.region import Region
@@ -26,6 +27,9 @@ KIND = Kind(
     processor="post_process_object_detection",
     example="a YOLOS, DETR, RT-DETR or D-FINE",
 )
+
+_THIN = 4
+"""Sides to one another from which an image may be too thin for a detector, whose resize rounds to whole patches."""
 
 
 class DetectorRegions:
@@ -43,7 +47,7 @@ class DetectorRegions:
 
     Raises:
         ConfigError: a setting is out of range.
-        ModelError: `model` is no detector, or cannot be loaded.
+        ModelError: `model` is no detector, or cannot be loaded; a device that is not there.
     """
 
     def __init__(
@@ -62,25 +66,31 @@ class DetectorRegions:
             raise ConfigError(f"a batch of {batch} images is none", where="batch", mend="Give 1 or more.")
         expect_score(score_threshold)
         self.limits = Limits(min_area=min_area, max_area=max_area, nms_iou=nms_iou, max_regions=max_regions)
-        self.name, self.score_threshold, self.batch, self.device = (
-            str(model),
-            score_threshold,
-            batch,
-            torch.device(device),
-        )
+        self.name, self.score_threshold, self.batch = str(model), score_threshold, batch
         self.processor, self.model = load(model, KIND, AutoModelForObjectDetection)
-        self.model.to(self.device).eval()
+        to_device(self.model, device)
+        self.device = torch.device(device)
 
     def propose(self, images: Sequence[Image.Image]) -> list[list[Region]]:
-        """Regions of each upright RGB image, in the order of the images."""
+        """Regions of each upright RGB image, in the order of the images; none where its resize leaves no width."""
         regions: list[list[Region]] = [[] for _ in images]
         names = self.model.config.id2label.get
-        inputs = [self.processor(images=[image], return_tensors="pt")["pixel_values"][0] for image in images]
+        inputs = {index: pixels for index, image in enumerate(images) if (pixels := self._input(image)) is not None}
         for indices in _same_shapes(inputs, self.batch):
             detections = self._detect(torch.stack([inputs[i] for i in indices]), [images[i] for i in indices])
             for index, detection in zip(indices, detections, strict=True):
                 regions[index] = read_detection(detection, images[index], self.limits, names)
         return regions
+
+    def _input(self, image: Image.Image) -> torch.Tensor | None:
+        """Pixels C x H x W after the detector's own resize; None where that leaves nothing of the shorter side."""
+        try:
+            pixels_CHW: torch.Tensor = self.processor(images=[image], return_tensors="pt")["pixel_values"][0]
+        except ValueError:
+            if max(image.size) < _THIN * min(image.size):
+                raise
+            return None
+        return pixels_CHW
 
     @torch.inference_mode()
     def _detect(self, pixels_BCHW: torch.Tensor, images: Sequence[Image.Image]) -> list[dict[str, torch.Tensor]]:
@@ -111,10 +121,10 @@ def read_detection(
     ]
 
 
-def _same_shapes(inputs: Sequence[torch.Tensor], batch: int) -> Iterator[list[int]]:
-    """Indices of the inputs in batches of one shape each."""
+def _same_shapes(inputs: Mapping[int, torch.Tensor], batch: int) -> Iterator[list[int]]:
+    """The inputs' indices in batches of one shape each."""
     by_shape: dict[tuple[int, ...], list[int]] = {}
-    for index, pixels_CHW in enumerate(inputs):
+    for index, pixels_CHW in inputs.items():
         by_shape.setdefault(tuple(pixels_CHW.shape), []).append(index)
     for indices in by_shape.values():
         for start in range(0, len(indices), batch):

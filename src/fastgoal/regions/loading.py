@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 
 OBJECT_DETECTORS = frozenset(MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES)
 PROMPTED_DETECTORS = frozenset({"owlv2", "owlvit"})  # Grounding DINO takes its prompts in another form
@@ -82,10 +82,9 @@ def load_tokenizer(model: str | Path, kind: Kind, words: int) -> Any:
 
 
 def _unloadable(error: Exception, model: str | Path, kind: Kind) -> ModelError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     network = "" if Path(model).is_dir() else "; a hub id needs the network once"
     mend = f"{_name_one(kind)} with {kind.files}{network}."
-    return ModelError(f"{kind.name} cannot be loaded ({reason})", where=model, mend=mend)
+    return ModelError(f"{kind.name} cannot be loaded ({first_line(error)})", where=model, mend=mend)
 
 
 def _name_one(kind: Kind) -> str:

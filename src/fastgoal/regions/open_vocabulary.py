@@ -15,6 +15,7 @@ from PIL import Image
 from transformers import AutoModelForZeroShotObjectDetection
 
 from fastgoal.data.samples import Sample
+from fastgoal.devices import to_device
 from fastgoal.errors import ConfigError
 from fastgoal.regions import phrases
 from fastgoal.regions.detector import expect_score, read_detection
@@ -47,7 +48,7 @@ class OpenVocabularyRegions:
 
     Raises:
         ConfigError: a setting is out of range.
-        ModelError: `model` is no open-vocabulary detector, or cannot be loaded.
+        ModelError: `model` is no open-vocabulary detector, or cannot be loaded; a device that is not there.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class OpenVocabularyRegions:
         expect_score(score_threshold)
         self.limits = Limits(min_area=min_area, max_area=max_area, nms_iou=nms_iou, max_regions=max_regions)
         self.score_threshold, self.max_phrases, self.phrase_list = score_threshold, max_phrases, phrases.LIST
-        self.name, self.batch, self.device = str(model), batch, torch.device(device)
+        self.name, self.batch = str(model), batch
         self.processor, self.model = load(model, KIND, AutoModelForZeroShotObjectDetection)
         self.tokenizer = load_tokenizer(model, KIND, self.model.config.text_config.vocab_size)
-        self.model.to(self.device).eval()
+        to_device(self.model, device)
+        self.device = torch.device(device)
 
     def propose(self, images: Sequence[Image.Image]) -> list[list[Region]]:
         """Refused: an image alone has no words.

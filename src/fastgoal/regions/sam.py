@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from transformers import SamModel
 
+from fastgoal.devices import to_device
 from fastgoal.errors import ConfigError, ModelError
 from fastgoal.geometry import Floats
 from fastgoal.regions import masks
@@ -49,7 +50,7 @@ class SamRegions:
 
     Raises:
         ConfigError: a setting is out of range.
-        ModelError: `model` is no SAM, or cannot be loaded.
+        ModelError: `model` is no SAM, or cannot be loaded; a device that is not there.
     """
 
     def __init__(
@@ -75,10 +76,11 @@ class SamRegions:
         self.box_limits = Limits(min_area=0, max_area=max_box, nms_iou=nms_iou, max_regions=max_regions)
         self.points, self.iou_threshold = points, iou_threshold
         self.stability_threshold, self.stability_offset = stability_threshold, stability_offset
-        self.name, self.batch, self.device = str(model), batch, torch.device(device)
+        self.name, self.batch = str(model), batch
         self.processor, self.model = load(model, KIND, SamModel)
         _expect_same_side(self.processor, self.model, model)
-        self.model.to(self.device).eval()
+        to_device(self.model, device)
+        self.device = torch.device(device)
         self.tally: Counter[str] = Counter()
 
     @property

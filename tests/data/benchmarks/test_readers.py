@@ -178,11 +178,35 @@ def test_two_annotations_of_one_photo_and_one_that_is_none(tmp_path):
     assert [error.what[:20] for error in source.problems.first] == ["id 'sa_11' is used a", "not an annotation of"]
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "image"),
+    [
+        ("coco", "dataset_coco.json", '"COCO_val2014_000000000042.jpg"'),
+        ("sharegpt4v", "share-captioner_coco_lcs_sam_1246k_1107.json", '"sam/images/sa_0.jpg"'),
+        ("long-dci", "densely_captioned_images/annotations/8-data.json", '"sa_11.jpg"'),
+    ],
+)
+def test_an_absolute_path_in_a_published_list_is_one_problem(name, file, image, tmp_path):
+    copy_of(name, tmp_path)
+    whole = len(read(name, tmp_path)[1])
+    content = (tmp_path / file).read_text()
+    assert image in content
+    (tmp_path / file).write_text(content.replace(image, '"/etc/x.jpg"'))
+    source, samples = read(name, tmp_path)
+    assert len(samples) < whole
+    assert dict(source.problems.counts) == {"an image of the benchmark is missing": 1}
+
+
 def test_broken_json_is_named(tmp_path):
     copies.coco(tmp_path)
     file = tmp_path / "dataset_coco.json"
     whole = file.read_text()
-    for content, said in ((whole[:-40], "not JSON"), ("[]", "not an object with a list 'images'")):
+    deep = '{"images": ' + "[" * 100_000
+    for content, said in (
+        (whole[:-40], "not JSON"),
+        ("[]", "not an object with a list 'images'"),
+        (deep, "JSON nested too deeply"),
+    ):
         file.write_text(content)
         with pytest.raises(DataError, match=rf"dataset_coco.json: {said}"):
             list(open_source("coco", root=tmp_path, probe=False))

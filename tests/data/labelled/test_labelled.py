@@ -188,12 +188,14 @@ def test_a_table_with_images_and_named_numbers(tmp_path, column):
 
 def test_a_table_with_paths_and_texts(tmp_path):
     put(tmp_path / "images" / "a.png", png(PIXELS[0]))
-    table = pa.table({"image": ["images/a.png"] * 3, "label": ["dog", "cat", None]})
+    images = ["images/a.png", "images/a.png", "images/a.png", "/elsewhere/a.png", None]
+    table = pa.table({"image": images, "label": ["dog", "cat", None, "dog", "cat"]})
     pq.write_table(table, tmp_path / "a.parquet")
     source = open_labelled(tmp_path)
     assert (source.classes, [item.label for item in source.items]) == (("cat", "dog"), [1, 0])
     assert np.array_equal(pictures(source)[0], PIXELS[0])
-    assert len(source.problems) == 1
+    said = ["label None is no class", "image '/elsewhere/a.png' is not a relative path", "no image"]
+    assert list(source.problems.counts) == said
 
 
 @pytest.mark.parametrize(

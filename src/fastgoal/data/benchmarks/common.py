@@ -42,6 +42,11 @@ def entry(record: dict[str, Any], where: str, root: Path) -> Sample | DataError:
     return DataError("an image of the benchmark is missing", where=root / sample.image, mend=_GET)
 
 
+def place(folder: Path, name: str, root: Path) -> str:
+    """An image's path relative to the root, from its name in a folder below it; `entry` judges whether it is there."""
+    return f"{folder.relative_to(root).as_posix()}/{name}"
+
+
 def json_items(file: Path, key: str | None = None) -> Iterator[Any]:
     """The items of a JSON array, one at a time: of the whole file, or of the value of `key` in its outer object.
 
@@ -69,6 +74,8 @@ def json_items(file: Path, key: str | None = None) -> Iterator[Any]:
                 yield item
         except UnicodeDecodeError as error:
             raise DataError(f"not UTF-8 at byte {error.start}", where=file, mend="Save the file as UTF-8.") from None
+        except RecursionError:
+            raise DataError("JSON nested too deeply", where=file, mend=_GET) from None
 
 
 def _after(start: re.Pattern[str], text: TextIO, file: Path, key: str | None) -> str:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from fastgoal.data.benchmarks.common import entry, find, json_items
+from fastgoal.data.benchmarks.common import entry, find, json_items, place
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
 
@@ -75,7 +75,7 @@ def listed_name(record: object) -> str:
 
 
 def _entry(name: str, caption: object, where: str, photos: Path, root: Path) -> Sample | DataError:
-    image = (photos / name).relative_to(root).as_posix() if name else None
+    image = place(photos, name, root) if name else None
     return entry({"id": PurePosixPath(name).stem or None, "image": image, "caption": caption}, where, root)
 
 

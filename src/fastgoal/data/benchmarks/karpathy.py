@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fastgoal.data.benchmarks.common import entry, find, json_items
+from fastgoal.data.benchmarks.common import entry, find, json_items, place
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
 
@@ -56,8 +56,8 @@ class KarpathyReader:
         if len(raws) < CAPTIONS:
             yield DataError(f"{len(raws)} captions where 5 belong to an image", where=where, mend="Get the file again.")
             return
-        folder = self.file.parent / str(self.images or record.get("filepath") or "")
-        image = (folder / str(record.get("filename") or "")).relative_to(self.root).as_posix()
+        folder = self.images or record.get("filepath") or "."
+        image = place(self.file.parent, f"{folder}/{record.get('filename') or ''}", self.root)
         name = str(record.get("cocoid") or Path(image).stem)
         for count, caption in enumerate(islice(raws, CAPTIONS), start=1):
             own = name if count == 1 else f"{name}#{count}"

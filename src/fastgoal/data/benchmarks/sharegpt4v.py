@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fastgoal.data.benchmarks.common import entry, find, json_items
+from fastgoal.data.benchmarks.common import entry, find, json_items, place
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
 
@@ -36,7 +36,7 @@ class ShareGpt4vReader:
         for number, record in islice(enumerate(json_items(self.file)), self.start, self.stop):
             image = record.get("image") if isinstance(record, dict) else None
             if isinstance(image, str) and image:
-                image = (self.file.parent / image).relative_to(self.root).as_posix()
+                image = place(self.file.parent, image, self.root)
             yield entry({"image": image, "caption": _answer(record)}, f"{self.file}[{number}]", self.root)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastgoal.data.benchmarks.common import entry, find
+from fastgoal.data.benchmarks.common import entry, find, place
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
 
@@ -35,7 +35,7 @@ class Urban1kReader:
 
     def _sample(self, name: str) -> Sample | DataError:
         file = self.folder / "caption" / f"{name}.txt"
-        image = (self.folder / "image" / f"{name}.jpg").relative_to(self.root).as_posix()
+        image = place(self.folder / "image", f"{name}.jpg", self.root)
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

@@ -17,18 +17,18 @@ from fastgoal.data.labelled.source import LabelledImage
 from fastgoal.data.readers.tables import holds_images, open_table
 from fastgoal.data.samples import relative_path
 from fastgoal.data.store import cell_uri
-from fastgoal.errors import DataError
+from fastgoal.errors import DataError, first_line
 
 LABELS = ("label", "fine_label", "labels", "class", "category")
 """Names of the column of labels, the first that is there."""
 MOST_CLASSES = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One row: the URI of its image and its label as it stands; `where` for messages."""
+    """One row: the URI of its image, or why it has none, and its label as it stands; `where` for messages."""
 
-    id: str
+    id: str | DataError
     label: Any
     where: str
 
@@ -50,7 +50,7 @@ def read_tables(
         try:
             own, known = _rows(file, root, columns)
         except (OSError, pa.ArrowException) as error:
-            what = f"the table cannot be read ({(str(error).splitlines() or ['unknown reason'])[0].rstrip('.')})"
+            what = f"the table cannot be read ({first_line(error)})"
             raise DataError(what, where=file, mend="Copy or write it again.") from None
         rows, names = rows + own, names or known
     texts = {row.label for row in rows if isinstance(row.label, str)} - {""}
@@ -77,7 +77,9 @@ def _split(rows: Sequence[Row], index: Mapping[Any, int]) -> tuple[list[Labelled
     items: list[LabelledImage] = []
     wrong: list[DataError] = []
     for row in rows:
-        if isinstance(row.label, int | str) and row.label in index:
+        if isinstance(row.id, DataError):
+            wrong.append(row.id)
+        elif isinstance(row.label, int | str) and row.label in index:
             items.append(LabelledImage(id=row.id, label=index[row.label]))
         else:
             mend = "Give every row the label of a class."
@@ -97,9 +99,18 @@ def _rows(file: Path, root: Path, columns: Columns) -> tuple[list[Row], list[str
     for batch in batches([label] if inside else [label, image]):
         for record in batch.to_pylist():
             where = f"{file} row {len(rows)}"
-            uri = cell_uri(name, image, len(rows)) if inside else relative_path(str(record[image]), where, root)
+            uri = cell_uri(name, image, len(rows)) if inside else _path(record[image], where, root)
             rows.append(Row(id=uri, label=record[label], where=where))
     return rows, _class_names(schema, label)
+
+
+def _path(value: Any, where: str, root: Path) -> str | DataError:
+    if not isinstance(value, str) or not value:
+        return DataError("no image", where=where, mend="Give the path of a file relative to --root.")
+    try:
+        return relative_path(value, where, root)
+    except DataError as error:
+        return error
 
 
 def _class_names(schema: pa.Schema, label: str) -> list[str] | None:

@@ -13,9 +13,13 @@ from fastgoal.errors import DataError
 @dataclass(frozen=True, kw_only=True)
 class FolderReader:
     """Images in the order of their paths. An image without a caption file is a problem, and so is a caption file
-    without an image, unless it is the folder's notes (`README`, `LICENSE`); other files are ignored."""
+    without an image, unless it is the folder's notes (`README`, `LICENSE`); other files are ignored.
+
+    root: folder that the samples' images are relative to; None: `folder`. Ids are relative to `folder` always.
+    """
 
     folder: Path
+    root: Path | None = None
 
     def __iter__(self) -> Iterator[Sample | DataError]:
         images, texts = self.names()
@@ -54,7 +58,8 @@ class FolderReader:
             return DataError(f"cannot be read ({error.strerror})", where=text, mend="Check who may read it.")
         if not caption:
             return DataError("the caption is empty", where=text, mend="Write a caption or remove the image.")
-        return Sample(id=image, image=image, caption=caption, where=str(text))
+        uri = image if self.root is None else Path(os.path.relpath(path, self.root)).as_posix()
+        return Sample(id=image, image=uri, caption=caption, where=str(text))
 
 
 _NOTES = frozenset({"readme", "license", "licence", "notes", "changelog", "requirements"})

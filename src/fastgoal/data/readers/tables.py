@@ -14,7 +14,7 @@ from fastgoal.data.columns import Columns
 from fastgoal.data.readers.records import samples_of
 from fastgoal.data.samples import Sample
 from fastgoal.data.store import cell_uri, open_arrow
-from fastgoal.errors import DataError
+from fastgoal.errors import DataError, first_line
 
 _ROWS = 4096
 """Rows that are in memory at a time."""
@@ -36,7 +36,7 @@ class TableReader:
             try:
                 yield from self._rows(file)
             except (OSError, pa.ArrowException) as error:
-                what = f"the table cannot be read ({(str(error).splitlines() or ['unknown reason'])[0].rstrip('.')})"
+                what = f"the table cannot be read ({first_line(error)})"
                 raise DataError(what, where=file, mend="Copy or write it again.") from error
 
     def _rows(self, file: Path) -> Iterator[Sample | DataError]:

@@ -4,10 +4,11 @@ BLIP-2        a folder or hub id whose config.json says "model_type": "blip-2"
 open_clip     `open_clip:NAME@PRETRAINED`, with the extra `fastgoal[openclip]`
 """
 
+from fastgoal.devices import to_device
 from fastgoal.models.baselines.blip2 import MODEL_TYPE, Blip2Retriever
 from fastgoal.models.baselines.openclip import PREFIX, OpenClipRetriever
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.models.folder import read_model_type, to_device
+from fastgoal.models.folder import read_model_type
 from fastgoal.models.retriever import Retriever
 
 __all__ = ["Blip2Retriever", "OpenClipRetriever", "load_retriever"]

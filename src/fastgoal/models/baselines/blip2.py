@@ -22,11 +22,12 @@ from torch import nn
 from transformers import Blip2ForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+from fastgoal.devices import to_device
 from fastgoal.models.families.clip import unit
 from fastgoal.models.families.fits import fit_of
 from fastgoal.models.families.traits import Traits
 from fastgoal.models.fingerprint import fingerprint
-from fastgoal.models.folder import read_parts, to_device
+from fastgoal.models.folder import read_parts
 from fastgoal.models.longtext import check_cut
 from fastgoal.models.retriever import Embedded
 from fastgoal.models.tokens import TextBatch, tokenize, tokenizer_facts
@@ -66,7 +67,7 @@ class Blip2Retriever(nn.Module):
             ModelError: as `DualEncoder.load`; a BLIP-2 that generates text, without the heads of retrieval.
         """
         parts = read_parts(name, Blip2ForImageTextRetrieval, BlipImageProcessorPil)
-        return to_device(cls(*parts, name=name, text_tokens=text_tokens).eval(), device)
+        return to_device(cls(*parts, name=name, text_tokens=text_tokens), device)
 
     @property
     def dim(self) -> int:

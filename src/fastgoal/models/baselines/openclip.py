@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from fastgoal.errors import ModelError
+from fastgoal.devices import to_device
+from fastgoal.errors import ModelError, first_line
 from fastgoal.geometry import ImageFit
 from fastgoal.models.families.clip import unit
 from fastgoal.models.families.traits import Traits
 from fastgoal.models.fingerprint import fingerprint
-from fastgoal.models.folder import to_device
 from fastgoal.models.longtext import check_cut
 from fastgoal.models.retriever import Embedded
 from fastgoal.models.tokens import TextBatch
@@ -73,15 +73,14 @@ class OpenClipRetriever(nn.Module):
         if not architecture or not pretrained:
             mend = "Write open_clip:NAME@PRETRAINED, such as open_clip:EVA02-B-16@merged2b_s8b_b131k"
             raise ModelError("this names no model and weights of open_clip", where=name, mend=mend)
-        library = _library()
+        library = _library(name)
         try:
             model, _, _ = library.create_model_and_transforms(architecture, pretrained=pretrained, precision="fp32")
             tokenizer = library.get_tokenizer(architecture)
         except Exception as error:  # whatever an unknown name or a failed download makes it raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             mend = "`open_clip.list_pretrained()` names them all"
-            raise ModelError(f"open_clip cannot load it: {reason}", where=name, mend=mend) from error
-        return to_device(cls(model.eval(), tokenizer, name=name, text_tokens=text_tokens).eval(), device)
+            raise ModelError(f"open_clip cannot load it: {first_line(error)}", where=name, mend=mend) from error
+        return to_device(cls(model.eval(), tokenizer, name=name, text_tokens=text_tokens), device)
 
     @property
     def device(self) -> torch.device:
@@ -140,10 +139,10 @@ def _padding(tokenizer: Any) -> int:
     return int(getattr(inner, "pad_token_id", None) or 0)
 
 
-def _library() -> Any:
+def _library(name: str) -> Any:
     try:
         import open_clip  # an extra, and slow to import
     except ImportError as error:
         mend = "Install it with `pip install 'fastgoal[openclip]'`"
-        raise ModelError(f"open_clip cannot be imported ({error})", mend=mend) from error
+        raise ModelError(f"open_clip cannot be imported ({error})", where=name, mend=mend) from error
     return open_clip

@@ -13,12 +13,12 @@ from typing import Any
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 from fastgoal.models.checkpoints.file import read_checkpoint
 from fastgoal.models.checkpoints.layouts import recognise
 from fastgoal.models.checkpoints.settings import Settings, Wishes, settle
 from fastgoal.models.checkpoints.table import Sizes, check, entries, measure, translate
-from fastgoal.models.folder import read_tokenizer, write_folder
+from fastgoal.models.folder import expect_free, read_tokenizer, write_folder
 
 DEFAULT_TOKENIZER = "openai/clip-vit-base-patch16"
 
@@ -51,9 +51,7 @@ def convert(path: Path, out: Path, *, tokenizer: str = DEFAULT_TOKENIZER, wishes
         ConfigError: heads that do not divide a tower's width.
         DataError: the disk refuses.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        what = "a file has this name" if out.is_file() else "the folder is not empty"
-        raise ModelError(what, where=out, mend="Choose another folder.")
+    expect_free(out)
     checkpoint = read_checkpoint(path)
     layout = recognise(checkpoint)
     sizes = measure(checkpoint, layout)
@@ -94,9 +92,8 @@ def _read_tokenizer(name: str) -> Any:
             raise FileNotFoundError("no tokenizer.json in it")
         return AutoTokenizer.from_pretrained(name, local_files_only=True)
     except Exception as error:  # whatever a broken file makes transformers raise, the user's files are at fault
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         mend = "Give --tokenizer a folder with tokenizer.json and tokenizer_config.json."
-        raise ModelError(f"the tokenizer cannot be read: {reason}", where=name, mend=mend) from None
+        raise ModelError(f"the tokenizer cannot be read: {first_line(error)}", where=name, mend=mend) from None
 
 
 def _config(sizes: Sizes, settings: Settings, words: Any) -> CLIPConfig:

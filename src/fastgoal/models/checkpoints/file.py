@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from fastgoal.errors import ModelError
+from fastgoal.errors import ModelError, first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "net")
 """Under which names training checkpoints hold a state dict, in the order of looking."""
@@ -85,7 +85,7 @@ def _script_mend(path: Path) -> str:
 
 
 def _unreadable(error: Exception, path: Path) -> ModelError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     if "weights only load failed" in reason.lower() and _has_pickle(path):
         mend = "Where you trust the file, save its state dict alone: torch.load it with weights_only=False elsewhere"
         return ModelError("it holds pickled Python objects besides tensors, which may run code", where=path, mend=mend)

@@ -111,11 +111,15 @@ def name_end(model: Any, tokenizer: Any, where: object) -> None:
 
 def architecture(model: Any) -> list[list[object]]:
     """What the shapes of the weights do not say, in words that no version of transformers changes."""
-    names = ("model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "eos_token_id", "patch_size")
-    return [
-        [getattr(config, name, None) for name in names]
-        for config in (model.text_model.config, model.vision_model.config)
-    ]
+    return config_facts(
+        model, "model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "eos_token_id", "patch_size"
+    )
+
+
+def config_facts(model: Any, *names: str) -> list[list[object]]:
+    """These fields of both towers' configs, the text tower's first."""
+    towers = (model.text_model.config, model.vision_model.config)
+    return [[getattr(config, name, None) for name in names] for config in towers]
 
 
 def dim(model: Any) -> int:

@@ -19,7 +19,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from fastgoal.errors import ModelError
 from fastgoal.geometry import ImageFit
-from fastgoal.models.families.clip import check_size, unit
+from fastgoal.models.families.clip import check_size, config_facts, unit
 from fastgoal.models.families.fits import fit_of
 from fastgoal.models.families.traits import Traits
 
@@ -89,11 +89,7 @@ def dim(model: SiglipModel) -> int:
 
 def architecture(model: SiglipModel) -> list[list[object]]:
     """What the shapes of the weights do not say, in words that no version of transformers changes."""
-    names = ("model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "patch_size")
-    return [
-        [getattr(config, name, None) for name in names]
-        for config in (model.text_model.config, model.vision_model.config)
-    ]
+    return config_facts(model, "model_type", "hidden_act", "layer_norm_eps", "num_attention_heads", "patch_size")
 
 
 def image_fit(processor: Any, model: SiglipModel, where: object) -> ImageFit:
