@@ -117,3 +117,11 @@ def test_other_json_is_refused(tmp_path):
         EvalResult.from_json({"protocol": "x"})
     with pytest.raises(DataError, match=r"nothing\.json"):
         EvalResult.load(tmp_path / "nothing.json")
+
+
+def test_damaged_values_are_named(result, tmp_path):
+    result.save(tmp_path / "goal.json")
+    values = tmp_path / "goal.npz"
+    values.write_bytes(values.read_bytes()[:-40])
+    with pytest.raises(DataError, match="no values per query here"):
+        EvalResult.load(tmp_path / "goal.json")

@@ -1,5 +1,6 @@
 """`fastgoal eval`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,21 +89,8 @@ def evaluate(
     kind = TASKS[task]
     benchmark = None if task == "classify" else benchmark_asked(data, root)
     asked = replace(kind.protocol_for(protocol, task, benchmark), partial=allow_partial)
-    if batch < 1:
-        raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
-    if (templates or classes) and task != "classify":
-        where = "--templates" if templates else "--classes"
-        raise ConfigError(
-            f"nothing to do with --task {task}", where=where, mend="Add --task classify, or leave it out."
-        )
-    if rerank and task != "retrieval":
-        raise ConfigError(f"nothing to do with --task {task}", where="--rerank", mend="Leave it out.")
-    own = {
-        "language": language,
-        "templates": templates_named(templates or "plain"),
-        "rerank": rerank,
-        "progress": True,
-    }
+    _expect_fitting_flags(task, batch, {"--templates": templates, "--classes": classes, "--rerank": rerank})
+    own = {"language": language, "templates": templates_named(templates or "plain"), "rerank": rerank, "progress": True}
     options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
     names = [model] if against is None else [model, against]
     encoders = [load_retriever(name, device=device, text_tokens=tokens, pinned=asked.text_tokens) for name in names]
@@ -125,3 +113,16 @@ def evaluate(
         print(describe_changes(changes))
         record |= {"against": results[1].to_json(), "paired": changes}
     write_result(json, record)
+
+
+_TASK_OF = {"--templates": "classify", "--classes": "classify", "--rerank": "retrieval"}
+
+
+def _expect_fitting_flags(task: Asked, batch: int, given: Mapping[str, object]) -> None:
+    """Raises ConfigError for a batch of nothing, and for a flag that belongs to another task."""
+    if batch < 1:
+        raise ConfigError(f"{batch} images per forward pass", where="--batch", mend="Use at least 1.")
+    for flag, value in given.items():
+        if value and task != _TASK_OF[flag]:
+            mend = f"Add --task {_TASK_OF[flag]}, or leave it out."
+            raise ConfigError(f"nothing to do with --task {task}", where=flag, mend=mend)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -174,8 +175,11 @@ class EvalResult:
         values = path.with_suffix(".npz")
         if not values.is_file():
             return result
-        with np.load(values, allow_pickle=False) as arrays:
-            return result.with_arrays(dict(arrays))
+        try:
+            with np.load(values, allow_pickle=False) as arrays:
+                return result.with_arrays(dict(arrays))
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(f"no values per query here ({error})", where=values, mend="Evaluate again.") from None
 
 
 def make_result(
