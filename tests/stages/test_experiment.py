@@ -16,7 +16,8 @@ from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.evaluation import EvalResult
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.stages import Arm, Experiment, Heading, Mixture, carry_out, publish
+from fastgoal.stages import Arm, Experiment, Heading, Mixture, Record, carry_out, publish
+from fastgoal.stages.outcome import forgotten
 from fastgoal.training import TrainConfig
 
 STEPS = TrainConfig(max_steps=2, batch_size=4, learning_rate=1e-3, epochs=1)
@@ -169,3 +170,17 @@ def test_a_trained_folder_gives_the_same_embeddings_without_fastgoal(experiment,
 def test_arms_have_distinct_names(experiment):
     with pytest.raises(ConfigError, match="distinct names"):
         replace(experiment, arms=experiment.arms[:1] * 2)
+
+
+def test_what_short_captions_lost_is_one_sentence():
+    def found(name, low, high, metric="t2i R@1"):
+        return {
+            "a": name, "b": "base", "protocol": "short-retrieval", "metric": metric, "difference": (low + high) / 2,
+            "ci95": [low, high],
+        }  # fmt: skip
+
+    lost = [found("global", -6, -2), found("no-tsl", -3, 1), found("goal", -9, -5), found("goal", -9, -5, "i2t R@1")]
+    (sentence,) = forgotten(Record(paired=lost))
+    assert "'global' (-4.0 points R@1), 'goal' (-7.0 points R@1)." in sentence
+    assert "no-tsl" not in sentence
+    assert forgotten(Record(paired=lost[1:2])) == []

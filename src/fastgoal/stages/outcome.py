@@ -70,14 +70,15 @@ def publish(experiment: Experiment, record: Record, heading: Heading, out: Path)
 
 
 def forgotten(record: Record) -> list[str]:
-    """A sentence for every trained model that finds images by short captions clearly worse than the base did."""
-    return [
-        f"After training, '{found['a']}' finds images by short captions worse than the base did "
-        f"({found['difference']:+.1f} points R@1): fewer epochs or a lower learning rate keep more of it."
+    """A sentence about the trained models that find images by short captions clearly worse than the base did."""
+    worse = [
+        f"'{found['a']}' ({found['difference']:+.1f} points R@1)"
         for found in record.paired
         if found["b"] == BASE and found["protocol"] == "short-retrieval" and found["metric"] == "t2i R@1"
         if found["ci95"][1] < 0
     ]
+    mend = "Fewer epochs, a lower learning rate or `fastgoal blend` keep more of it."
+    return [f"By short captions, images are found worse than by the base: {', '.join(worse)}. {mend}"] * bool(worse)
 
 
 def _text_limit(record: Record) -> int:
