@@ -1,4 +1,4 @@
-"""Every kind of recipe from end to end in small, and what is shared and kept between them."""
+"""Every recipe from end to end in small, and what is shared and kept between them."""
 
 import json
 from dataclasses import replace
@@ -10,16 +10,13 @@ from fastgoal.errors import DataError, ModelError
 from fastgoal.recipes import Places, all_recipes, follow, recipe_named, smoke
 from fastgoal.recipes.smoke import SAMPLES, STEPS, in_small
 
-DISTINCT = list({(own.stages, own.measure): name for name, own in reversed(all_recipes().items())}.values())
-"""One recipe of those that differ in nothing but the model to start from, which is the same small one for all here."""
-
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory):
     return tmp_path_factory.mktemp("smoke")
 
 
-@pytest.mark.parametrize("name", DISTINCT)
+@pytest.mark.parametrize("name", all_recipes())
 def test_it_can_be_followed(name, out):
     recipe = recipe_named(name)
     outcome = smoke(recipe, out)
