@@ -34,6 +34,7 @@ FLOW = (
     "recipes",
     "run",
     "demo",
+    "bench",
     "cli",
 )
 """The rooms of the house, upstream first."""
