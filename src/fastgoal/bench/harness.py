@@ -181,7 +181,7 @@ def versions() -> dict[str, str]:
 
 def describe(bench: Bench) -> str:
     """Rows as a Markdown table under a line about the machine, so that it can be read and kept."""
-    facts = ", ".join(f"{name} {value}" for name, value in (bench.hardware | bench.versions).items())
+    facts = ", ".join(f"{name} {value}" for name, value in {**bench.hardware, **bench.versions}.items())
     lines = [facts, "", "| | unit | ours | reference | ratio | bound | aim |", "|---|---|---|---|---|---|---|"]
     return "\n".join([*lines, *map(_line, bench.rows)])
 

@@ -187,7 +187,7 @@ def match_samples(
             if bar is not None:
                 bar.update(sharing)
 
-    batch = settings.batch or (32 if encoder.device.type == "cpu" else 256)
+    batch = settings.batch or batch_for(encoder.device)
     crops_ND = embed_images(encoder, views(), batch=batch)
     per_look = _cut(crops_ND, [look.candidates for look in looks])
     seen = dict(zip(count, zip(looks, per_look, strict=True), strict=True))
@@ -199,6 +199,11 @@ def match_samples(
         _row(sample, own, *seen[picture], texts_SD, settings.rule)
         for sample, picture, own, texts_SD in zip(samples, pictures, spans, per_sample, strict=True)
     ]
+
+
+def batch_for(device: torch.device) -> int:
+    """Crops or sentences per forward pass: on a CPU small batches stay in its cache."""
+    return 32 if device.type == "cpu" else 256
 
 
 @dataclass(frozen=True, kw_only=True)

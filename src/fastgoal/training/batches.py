@@ -30,6 +30,8 @@ from fastgoal.training.order import hash_keys
 from fastgoal.training.texts import Texts
 
 Pixels = npt.NDArray[np.uint8]
+ViewsOf = Callable[[PairsRow, Sequence[Box | None]], list[Pixels]]
+"""One H x W x C view per box; None is the whole image."""
 ONE_PAIR = PairChoice()
 
 
@@ -148,7 +150,7 @@ class Collator:
     """
 
     tokenize: Callable[[Sequence[str]], TextBatch]
-    views: Views
+    views: ViewsOf
     fit: ImageFit
     grid: int
     weights: LossWeights
@@ -159,7 +161,7 @@ class Collator:
     def of(
         cls,
         encoder: DualEncoder,
-        views: Views,
+        views: ViewsOf,
         weights: LossWeights,
         *,
         patch_rule: PatchRule = "overlap",

@@ -213,7 +213,7 @@ def _report(loop: Loop) -> TrainReport:
         samples_per_second=round(tally.seen / seconds, 3) if seconds else 0.0,
         loss=terms,
         seconds=round(loop.seconds, 3),
-        peak_memory_mib=round(_peak_memory(loop.encoder.device), 1),
+        peak_memory_mib=round(peak_memory(loop.encoder.device), 1),
         best_step=loop.best["step"] if loop.best else loop.state.global_step,
         validation={str(row["step"]): row["retrieval"] for row in rows if "retrieval" in row},
         unpaired=tally.unpaired / seen,
@@ -223,7 +223,7 @@ def _report(loop: Loop) -> TrainReport:
     )
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
     """MiB: allocated on the GPU, or resident in this process (0 on Windows, which does not tell)."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20

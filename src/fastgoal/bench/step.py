@@ -1,0 +1,132 @@
+"""The training step beside the released code's way of doing it: speed, memory, and the share of the arithmetic bound.
+
+Both sides have the same weights, batches, optimiser settings and threads. A step is tokenising, both towers forward and
+backward, the loss and AdamW; images are in memory as views, because decoding is measured by itself.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import torch
+
+from fastgoal.bench import arithmetic
+from fastgoal.bench.harness import Row, alternate, apart, memory, rates
+from fastgoal.bench.reference import ReferenceStep
+from fastgoal.bench.workload import VIT_B_16, Samples, docci_lengths, load, samples
+from fastgoal.losses import METHODS
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsRow
+from fastgoal.training.batches import Collator
+from fastgoal.training.loop import tower_dtype
+from fastgoal.training.objective import Objective
+from fastgoal.training.order import EpochBatches, hash_keys
+from fastgoal.training.trainer import peak_memory
+
+GOAL = METHODS["goal"]
+NAMES = {"reference": "reference", "as released": "code as released"}
+Step = Callable[[Sequence[PairsRow]], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepBench:
+    """What is measured. precision: of our side; the reference is float32."""
+
+    model: str = VIT_B_16
+    batch: int = 8
+    rounds: int = 3
+    device: str = "cpu"
+    precision: str = "auto"
+    as_released: bool = False
+
+    def rows(self) -> list[Row]:
+        encoder = load(self.model, self.device)
+        work = samples(encoder, max(self.batch * self.rounds, len(docci_lengths())))
+        batches = [[work.rows[i] for i in batch] for batch in _batches(work, self.batch)]
+        others = [side for side in NAMES if side == "reference" or self.as_released]
+        steps = {side: _step(side, encoder, work, self.precision) for side in ("ours", *others)}
+        for step in steps.values():
+            step(batches[0][:2])  # first calls allocate; whole steps would take minutes on a CPU
+        chosen = batches[:: max(1, len(batches) // self.rounds)][: self.rounds]
+        sides = {side: _next_batch(step, chosen) for side, step in steps.items()}
+        seconds = alternate(sides, self.rounds, warm=False, device=self.device)
+        return [*self._speed(encoder, seconds), *self._memory(others)]
+
+    def _speed(self, encoder: DualEncoder, seconds: dict[str, list[float]]) -> Iterator[Row]:
+        captions = [sum(own) + 2 for own in docci_lengths()]
+        sentences = [round(statistics.mean(own)) + 2 for own in docci_lengths()]
+        operations = arithmetic.BACKWARD * arithmetic.ours_per_sample(encoder, captions, sentences)
+        limit = arithmetic.step_ratio(encoder, captions, sentences)
+        rate, known = arithmetic.peak(encoder.device)
+        bound_is = f"matrix products at {known}; arithmetic allows {limit:.2f} x"
+        for side, aim in (("reference", ">= 2.3"), ("as released", ">= 4")):
+            if side in seconds:
+                name = f"training step, {self.model}, batch {self.batch}, beside the {NAMES[side]}"
+                two = {"ours": seconds["ours"], "reference": seconds[side]}
+                yield rates(name, "samples/s", self.batch, two, bound=rate / operations, bound_is=bound_is, aim=aim)
+
+    def _memory(self, others: Sequence[str]) -> Iterator[Row]:
+        options = (self.model, self.batch, self.device, self.precision)
+        peaks = {side: apart("fastgoal.bench.step", side, *options)["mib"] for side in ("ours", others[0])}
+        name = f"peak memory of that step, batch {self.batch}"
+        yield memory(name, peaks["ours"], peaks[others[0]], aim="<= 0.6")
+
+
+def _batches(work: Samples, size: int) -> list[list[int]]:
+    """An epoch as training would go through it."""
+    ids, images = hash_keys(row.id for row in work.rows), hash_keys(row.image for row in work.rows)
+    return list(EpochBatches(ids, images, batch_size=size, seed=0))
+
+
+def _next_batch(step: Step, batches: Sequence[Sequence[PairsRow]]) -> Callable[[], object]:
+    """A step that takes the next batch each time it is called; every side goes through the same ones."""
+    coming = cycle(batches)
+    return lambda: step(next(coming))
+
+
+def _step(side: str, encoder: DualEncoder, work: Samples, precision: str) -> Step:
+    """Forward, backward and AdamW of one side; the learning rate is so small that the weights stay what they are."""
+    options: dict[str, Any] = {"lr": 1e-12, "weight_decay": 0.05}
+    if side == "ours":
+        optimizer = torch.optim.AdamW(encoder.parameters(), fused=encoder.device.type in ("cpu", "cuda"), **options)
+        objective, dtype = Objective(weights=GOAL), tower_dtype(precision, encoder.device)
+        collate = Collator.of(encoder, work, GOAL)
+
+        def ours(rows: Sequence[PairsRow]) -> None:
+            terms = objective(encoder, collate(rows).to(encoder.device), dtype=dtype)
+            torch.autograd.backward(terms["loss"])
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return ours
+    plain = torch.optim.AdamW(encoder.parameters(), **options)
+    reference = ReferenceStep(encoder=encoder, samples=work, weights=GOAL, as_released=side == "as released")
+
+    def theirs(rows: Sequence[PairsRow]) -> None:
+        with reference.running():
+            torch.autograd.backward(reference(rows)["loss"])
+        plain.step()
+        plain.zero_grad()
+
+    return theirs
+
+
+def _peak(side: str, model: str, batch: int, device: str, precision: str) -> float:
+    """MiB at most in a process that makes one step of one side; AdamW's moments are there before."""
+    encoder = load(model, device)
+    work = samples(encoder, max(batch, len(docci_lengths())))
+    step = _step(side, encoder, work, precision)
+    step(work.rows[:2])
+    step([work.rows[i] for i in _batches(work, batch)[0]])
+    return peak_memory(encoder.device)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    for name, kind in {"side": str, "model": str, "batch": int, "device": str, "precision": str}.items():
+        parser.add_argument(name, type=kind)
+    print(json.dumps({"mib": _peak(**vars(parser.parse_args()))}))
