@@ -137,7 +137,7 @@ def part_by_part(objective: Objective, encoder: DualEncoder, batch: Batch, micro
     parts = [objective.encode(encoder, batch.part(start, start + micro_batch)) for start in starts]
     names = ("whole_BD", "caption_BD", "crop_VD", "sentence_VD", "patch_VD", "token_VD")
     together = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    objective.terms(encoder, batch, Features(**together))["loss"].backward()
+    objective.terms(encoder, Features(**together), batch)["loss"].backward()
 
 
 def test_dropout_draws_the_same_twice_and_goes_on_behind_the_first(write_table: WriteTable, exact: DualEncoder) -> None:

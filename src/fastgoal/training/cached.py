@@ -52,7 +52,7 @@ class CachedStep:
         """What `Objective` says of the whole batch; the gradient of `loss` ends at the features."""
         self._seen = [self._look(start) for start in range(0, len(self._batch.ids), self._micro_batch)]
         features = joined([seen.features for seen in self._seen])
-        return self._objective.terms(self._encoder, self._batch, features)
+        return self._objective.terms(self._encoder, features, self._batch)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of `loss` (of `terms`, scaled or not) to that of every parameter."""

@@ -56,7 +56,7 @@ class Objective:
         self, encoder: DualEncoder, batch: Batch, *, model: nn.Module | None = None, dtype: torch.dtype | None = None
     ) -> Mapping[str, torch.Tensor]:
         """The `terms` of a batch that is encoded as a whole; arguments as in `encode`."""
-        return self.terms(encoder, batch, self.encode(encoder, batch, model=model, dtype=dtype))
+        return self.terms(encoder, self.encode(encoder, batch, model=model, dtype=dtype), batch)
 
     def encode(
         self, encoder: DualEncoder, batch: Batch, *, model: nn.Module | None = None, dtype: torch.dtype | None = None
@@ -83,7 +83,7 @@ class Objective:
             token_VD=_pooled_tokens(encoder, batch, encoded[0]) if pooled else None,
         )
 
-    def terms(self, encoder: DualEncoder, batch: Batch, features: Features) -> Mapping[str, torch.Tensor]:
+    def terms(self, encoder: DualEncoder, features: Features, batch: Batch) -> Mapping[str, torch.Tensor]:
         """Scalars by name: `loss`, and the unweighted `global`, `local` and `tsl` that have a weight. `loss` carries
         the gradient.
 
@@ -93,26 +93,26 @@ class Objective:
         """
         terms: dict[str, torch.Tensor] = {}
         if self.weights.global_:
-            terms["global"] = self._global(encoder, batch, features)
+            terms["global"] = self._global(encoder, features, batch)
         if self.weights.local:
-            terms["local"] = self._local(encoder, batch, features)
+            terms["local"] = self._local(encoder, features, batch)
         if self.weights.tsl:
-            terms["tsl"] = self._tsl(encoder, batch, features)
+            terms["tsl"] = self._tsl(encoder, features, batch)
         weight_of = {"global": self.weights.global_, "local": self.weights.local, "tsl": self.weights.tsl}
         return {"loss": torch.stack([weight_of[name] * term for name, term in terms.items()]).sum(), **terms}
 
-    def _global(self, encoder: DualEncoder, batch: Batch, features: Features) -> torch.Tensor:
+    def _global(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
         whole_BD, caption_BD = features.whole_BD, features.caption_BD
         assert whole_BD is not None and caption_BD is not None
         options = {"harder_BB": caption_hardness(caption_BD, self.hard_negatives)} if self.hard_negatives else {}
         return contrast(encoder, whole_BD, caption_BD, batch.same_BB, **options)
 
-    def _local(self, encoder: DualEncoder, batch: Batch, features: Features) -> torch.Tensor:
+    def _local(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
         if features.crop_VD is None or features.sentence_VD is None:
             return _zero(encoder)
         return contrast(encoder, features.crop_VD, features.sentence_VD, batch.same_VV, weight_B=batch.weight_V)
 
-    def _tsl(self, encoder: DualEncoder, batch: Batch, features: Features) -> torch.Tensor:
+    def _tsl(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
         """Both modalities; each is a mean over the pairs whose region (sentence) is still within the model's sight."""
         term = _zero(encoder)
         for pooled_VD, local_VD, weights_BKX in (
