@@ -1,6 +1,7 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from fastgoal.errors import DataError
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.tokens import TextBatch
 from fastgoal.pairs import LocalPair, PairsTable
 from fastgoal.regions.region import Region
 from fastgoal.training import batches
 from fastgoal.training.batches import Collator, PairsDataset, Views
+from fastgoal.training.choice import PairChoice
 
 WriteTable = Callable[..., PairsTable]
 MIB = 2**20
@@ -158,3 +161,59 @@ def test_a_lost_image_names_its_sample(write_table: WriteTable, encoder: DualEnc
     (table.root / table[2].image).unlink()
     with pytest.raises(DataError, match="'s2'"):
         collator(encoder, table)([table[1], table[2]])
+
+
+def padded(batch: TextBatch | None, length: int) -> list[object]:
+    """All of it, padded to `length` with zeros; the padding token says nothing."""
+    if batch is None:
+        return []
+    add = length - batch.input_ids_BT.shape[1]
+    ids_BT = batch.input_ids_BT.masked_fill(batch.attention_mask_BT == 0, 0)
+    tensors = [torch.nn.functional.pad(tensor, (0, add)).tolist() for tensor in (ids_BT, batch.attention_mask_BT)]
+    return [*tensors, np.pad(batch.offsets_BT2, ((0, 0), (0, add), (0, 0))).tolist(), batch.truncated_B.tolist()]
+
+
+def filled(weights_BKX: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """With the zeros of pairs and tokens that there are none of."""
+    whole_BKX = torch.zeros(len(weights_BKX), *shape[1:])
+    whole_BKX[:, : weights_BKX.shape[1], : weights_BKX.shape[2]] = weights_BKX
+    return whole_BKX
+
+
+@pytest.mark.parametrize("method", ["global", "local", "goal"])
+@pytest.mark.parametrize("pads", [False, True])
+def test_a_part_is_what_its_rows_alone_would_be(
+    write_table: WriteTable, encoder: DualEncoder, method: str, pads: bool
+) -> None:
+    """Rows with two pairs, with one and with none; the last two show one image; the longest caption comes first."""
+    table = write_table()
+    short = replace(table[1], caption=table[1].caption[: table[1].sentences[0][1]], sentences=table[1].sentences[:1])
+    short = replace(short, pairs=(LocalPair(sentence=0, region=1, similarity=0.2),))
+    rows = [table[0], table[3], table[2], short, table[10]]
+    collate = replace(collator(encoder, table, method), choice=PairChoice(count=2))
+    batch, edges = collate(rows), (0, 1, 3, 4, 5)
+    for start, stop in pairwise(edges):
+        part = batch.part(start, stop, pad_to_limit=pads)
+        alone = collate(rows[start:stop])
+        length = batch.token_weights_BKT.shape[2]
+        assert (part.ids, part.paired) == (alone.ids, alone.paired)
+        assert (part.hidden_sentences, part.hidden_regions) == (alone.hidden_sentences, alone.hidden_regions)
+        for name in ("views_NHWC", "rows_V", "slots_V", "weight_V"):
+            assert torch.equal(getattr(part, name), getattr(alone, name)), name
+        for name in ("captions", "sentences"):
+            assert padded(getattr(part, name), length) == padded(getattr(alone, name), length)
+        for name in ("patch_weights_BKP", "token_weights_BKT"):
+            shape = getattr(batch, name).shape
+            assert torch.equal(filled(getattr(part, name), shape), filled(getattr(alone, name), shape)), name
+        if part.captions is not None and alone.captions is not None:
+            wanted = batch.captions if pads else alone.captions
+            assert wanted is not None and part.captions.input_ids_BT.shape[1] == wanted.input_ids_BT.shape[1]
+            assert part.token_weights_BKT.shape[2] == part.captions.input_ids_BT.shape[1]
+
+
+def test_a_part_keeps_who_is_no_negative_of_whom(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    part = collator(encoder, table)([table[1], table[0], table[10]]).part(1, 3)
+    twins = torch.tensor([[False, True], [True, False]])
+    assert part.same_BB is not None and part.same_VV is not None
+    assert torch.equal(part.same_BB, twins) and torch.equal(part.same_VV, twins)

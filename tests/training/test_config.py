@@ -42,6 +42,7 @@ def test_yaml_round_trip_with_a_float_that_yaml_reads_as_text(tmp_path: Path) ->
         ({"method": "gaol"}, ["method", "Did you mean 'goal'?", "no-tsl"]),
         ({"log_to": "tensorboard"}, ["log_to", "[name, ...]"]),
         ({"batch_size": 1}, ["batch_size", "at least 2"]),
+        ({"micro_batch": 0}, ["micro_batch", "at least 1"]),
         ({"learning_rate": 0}, ["learning_rate", "greater than 0"]),
         ({"learning_rate": float("nan")}, ["learning_rate", "out of range"]),
         ({"epochs": None}, ["epochs", "NoneType"]),
@@ -66,6 +67,7 @@ def test_unreadable_files(tmp_path: Path) -> None:
     assert TrainConfig.from_yaml(tmp_path / "empty.yaml") == TrainConfig()
 
 
-def test_how_a_run_is_watched_is_no_part_of_its_trajectory() -> None:
+def test_how_a_run_is_watched_and_fits_into_memory_is_no_part_of_its_trajectory() -> None:
     assert TrainConfig(log_every=1, view_cache_mb=0).trajectory() == TrainConfig().trajectory()
+    assert TrainConfig(micro_batch=4, checkpoint_activations=True).trajectory() == TrainConfig().trajectory()
     assert TrainConfig(seed=1).trajectory() != TrainConfig().trajectory()

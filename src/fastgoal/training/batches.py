@@ -40,8 +40,9 @@ class Batch:
     """What one step needs. Views are the B whole images (if the method has a global side) followed by the V crops (if
     a local one).
 
-    rows_V, slots_V: the sample of each local pair, and its number there; weight_V: how much it counts, together 1 for
-    each sample. sentences: theirs. same_BB, same_VV: pairs that are not negatives of each other (None: all are).
+    rows_V, slots_V: the sample of each local pair, in ascending order, and its number there; weight_V: how much it
+    counts, together 1 for each sample. sentences: theirs. same_BB, same_VV: pairs that are not negatives of each other
+    (None: all are).
     patch_weights_BKP, token_weights_BKT: what belongs to the region and to the sentence; zeros where nothing is left.
     hidden_sentences, hidden_regions: samples with nothing left of their best pair's.
     """
@@ -71,6 +72,35 @@ class Batch:
             name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor | TextBatch)
         }
         return replace(self, **moved)
+
+    def part(self, start: int, stop: int, *, pad_to_limit: bool = False) -> "Batch":
+        """Samples `start` to `stop` with their local pairs, as a batch of their own.
+
+        Args:
+            pad_to_limit: leave its texts as long as they are, instead of cutting them to their own longest.
+        """
+        whole = 0 if self.captions is None else len(self.ids)
+        first, last = torch.searchsorted(self.rows_V, self.rows_V.new_tensor([start, stop])).tolist()
+        captions, sentences = self.captions, self.sentences if first < last else None
+        captions = None if captions is None else captions.part(start, stop, pad_to_limit=pad_to_limit)
+        tokens = None if captions is None else captions.input_ids_BT.shape[1]
+        patch_BKP, token_BKT = self.patch_weights_BKP[start:stop], self.token_weights_BKT[start:stop, :, :tokens]
+        slots_V = self.slots_V[first:last]
+        return Batch(
+            ids=self.ids[start:stop],
+            views_NHWC=torch.cat([self.views_NHWC[:whole][start:stop], self.views_NHWC[whole:][first:last]]),
+            captions=captions,
+            sentences=None if sentences is None else sentences.part(first, last, pad_to_limit=pad_to_limit),
+            rows_V=self.rows_V[first:last] - start,
+            slots_V=slots_V,
+            weight_V=self.weight_V[first:last],
+            same_BB=None if self.same_BB is None else self.same_BB[start:stop, start:stop],
+            same_VV=None if self.same_VV is None else self.same_VV[first:last, first:last],
+            patch_weights_BKP=patch_BKP,
+            token_weights_BKT=token_BKT,
+            hidden_sentences=_hidden(slots_V, token_BKT),
+            hidden_regions=_hidden(slots_V, patch_BKP),
+        )
 
 
 class PairsDataset(Dataset[PairsRow]):
@@ -199,8 +229,8 @@ class Collator:
             same_VV=_same([self._shown(rows[own.row], own) for own in chosen], texts),
             patch_weights_BKP=torch.from_numpy(patch_BKP),
             token_weights_BKT=torch.from_numpy(token_BKT),
-            hidden_sentences=int((slots_V == 0).sum() - token_BKT[:, 0].any(axis=1).sum()),
-            hidden_regions=int((slots_V == 0).sum() - patch_BKP[:, 0].any(axis=1).sum()),
+            hidden_sentences=_hidden(slots_V, torch.from_numpy(token_BKT)),
+            hidden_regions=_hidden(slots_V, torch.from_numpy(patch_BKP)),
         )
 
     def _shown(self, row: PairsRow, own: Chosen) -> str:
@@ -250,3 +280,8 @@ def _same(shown: Sequence[str], texts: Sequence[str]) -> torch.Tensor | None:
     same_BB = (shown_B[:, None] == shown_B) | (texts_B[:, None] == texts_B)
     np.fill_diagonal(same_BB, False)
     return torch.from_numpy(same_BB)
+
+
+def _hidden(slots_V: torch.Tensor, weights_BKX: torch.Tensor) -> int:
+    """Samples that have a pair and nothing left of what belongs to the best one."""
+    return int((slots_V == 0).sum() - weights_BKX[:, 0].any(dim=1).sum())

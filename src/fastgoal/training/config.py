@@ -36,6 +36,7 @@ MINIMA: dict[str, float] = {
     "epochs": 1,
     "max_steps": 1,
     "batch_size": 2,
+    "micro_batch": 1,
     "accumulate": 1,
     "weight_decay": 0,
     "warmup_steps": 0,
@@ -50,8 +51,18 @@ MINIMA: dict[str, float] = {
     "view_cache_mb": 0,
 }
 ABOVE_ZERO = ("learning_rate", "clip_norm")
-WITHOUT_EFFECT = ("log_every", "num_workers", "view_cache_mb", "keep_checkpoints", "save_every", "log_to")
-"""Fields that may change between a run and its continuation: the weights do not depend on them."""
+WITHOUT_EFFECT = (
+    "log_every",
+    "num_workers",
+    "view_cache_mb",
+    "keep_checkpoints",
+    "save_every",
+    "log_to",
+    "micro_batch",
+    "checkpoint_activations",
+)
+"""Fields that may change between a run and its continuation: the weights do not depend on them, or like on the machine,
+in rounding only (`micro_batch`; so a run that ran out of memory can go on in less)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +104,15 @@ class TrainConfig:
     """Stop after so many optimiser steps instead."""
     batch_size: int = 16
     """Samples that are negatives of each other."""
+    micro_batch: int | None = None
+    """Samples encoded at once; the gradient is that of the whole batch all the same (cached gradients). Default: the
+    whole batch."""
+    checkpoint_activations: bool = False
+    """Compute each layer of the towers again on the way back instead of keeping what is inside: less memory, more time,
+    the same gradient."""
     accumulate: int = 1
     """Average the gradient over so many batches before a step. That saves memory but is NOT a larger contrastive batch:
-    samples are only compared within their own batch."""
+    samples are only compared within their own batch (`micro_batch` saves it for one large batch)."""
     learning_rate: float = 5e-6
     """The peak, reached after the warm-up."""
     weight_decay: float = 0.05

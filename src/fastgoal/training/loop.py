@@ -1,9 +1,9 @@
 """Our losses, batches, checkpoints and log inside transformers' `Trainer`.
 
 The Trainer owns the loop: epochs, accumulation, scheduler, resuming, callbacks and logging backends. Overridden is
-what it would do differently: batches come from our sampler and go to the device once; the loss is the objective's;
-AdamW decays every parameter, as in the papers' code; validation is a function of the encoder; a checkpoint is written
-aside, sealed and renamed.
+what it would do differently: batches come from our sampler and go to the device once; the loss is the objective's, its
+gradient cached where a batch is encoded in parts (see `cached`); AdamW decays every parameter, as in the papers' code;
+validation is a function of the encoder; a checkpoint is written aside, sealed and renamed.
 
 Autocast is entered around the towers only (see `objective`), because the Trainer's own precision setting wraps the
 model's `forward` for good and would lower the losses' precision too.
@@ -27,6 +27,7 @@ from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import writing_weights
 from fastgoal.training.adapt import plain
 from fastgoal.training.batches import Batch, Collator, PairsDataset
+from fastgoal.training.cached import CachedStep
 from fastgoal.training.card import CardFacts, model_card
 from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
@@ -145,11 +146,26 @@ class Loop(Trainer):  # type: ignore[misc]
             )
         return self.optimizer
 
+    def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        loss: torch.Tensor
+        micro_batch = self.config.micro_batch or len(inputs.ids)
+        if micro_batch >= len(inputs.ids):
+            loss = super().training_step(model, inputs, num_items_in_batch)
+            return loss
+        model.train()
+        step = CachedStep(self.objective, self.encoder, inputs, micro_batch, model=model, dtype=self.dtype)
+        loss = self._counted(inputs, step.terms()) / self.current_gradient_accumulation_steps
+        step.backward(loss)
+        return loss.detach()
+
     def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, **kwargs: Any) -> torch.Tensor:
-        terms = self.objective(self.encoder, inputs, model=model, dtype=self.dtype)
+        return self._counted(inputs, self.objective(self.encoder, inputs, model=model, dtype=self.dtype))
+
+    def _counted(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The loss among the terms, which has to be a number."""
         if not bool(torch.isfinite(terms["loss"])):
-            self._stop_for(inputs, terms)
-        self.tally.add(inputs, terms)
+            self._stop_for(batch, terms)
+        self.tally.add(batch, terms)
         return terms["loss"]
 
     def _prepare_inputs(self, inputs: Any) -> Any:

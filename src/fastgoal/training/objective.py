@@ -1,4 +1,7 @@
-"""One batch through the encoder, and the loss terms of what comes out.
+"""One batch through the encoder, and the loss terms of what comes out: first `encode`, then `terms`.
+
+Between the two stand the `Features`, a few small matrices in the joint space: all that the terms see of a batch. That
+is what lets `cached` encode it piece by piece.
 
 Whole images and crops go through the image tower in one pass; captions and sentences in two passes, because sentences
 are much shorter and each pass is padded to its own longest. What the loss weights do not ask for is not encoded:
@@ -6,12 +9,12 @@ are much shorter and each pass is padded to its own longest. What the loss weigh
 features and losses are float32.
 
 Shapes: B samples, K local pairs of a sample at most, V local pairs of all, N images of the pass, P patches, T tokens,
-W tower width, D joint dimensions.
+X patches or tokens, W tower width, D joint dimensions.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
@@ -19,7 +22,25 @@ from torch import nn
 from fastgoal.data.images import normalise
 from fastgoal.losses import LossWeights, caption_hardness, info_nce, pool, sigmoid_loss, token_similarity
 from fastgoal.models.dual_encoder import DualEncoder, ImageFeatures, TextFeatures
-from fastgoal.training.batches import Batch, global_side
+from fastgoal.training.batches import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the loss terms see of a batch: rows of unit length in the joint space, float32. None where the loss weights
+    do not ask for it, and of the pairs where no sample has one.
+
+    whole_BD, caption_BD: embeddings of the whole images and captions. crop_VD, sentence_VD: of the local pairs' regions
+    and sentences. patch_VD, token_VD: projected pools of the region's patches and the sentence's tokens within the
+    whole; without meaning where nothing of them is in sight.
+    """
+
+    whole_BD: torch.Tensor | None = None
+    caption_BD: torch.Tensor | None = None
+    crop_VD: torch.Tensor | None = None
+    sentence_VD: torch.Tensor | None = None
+    patch_VD: torch.Tensor | None = None
+    token_VD: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,66 +55,96 @@ class Objective:
     def __call__(
         self, encoder: DualEncoder, batch: Batch, *, model: nn.Module | None = None, dtype: torch.dtype | None = None
     ) -> Mapping[str, torch.Tensor]:
+        """The `terms` of a batch that is encoded as a whole; arguments as in `encode`."""
+        return self.terms(encoder, self.encode(encoder, batch, model=model, dtype=dtype), batch)
+
+    def encode(
+        self, encoder: DualEncoder, batch: Batch, *, model: nn.Module | None = None, dtype: torch.dtype | None = None
+    ) -> Features:
+        """What the terms need of a batch, or of a part of one.
+
+        Args:
+            batch: on the encoder's device.
+            model: the encoder as a trainer wrapped it (default: the encoder); its `forward` does the encoding.
+            dtype: run the towers in this type (None: float32).
+        """
+        pixels_NCHW = normalise(batch.views_NHWC, encoder.fit)
+        texts = [text for text in (batch.captions, batch.sentences) if text is not None]
+        with torch.autocast(pixels_NCHW.device.type, dtype=dtype, enabled=dtype is not None):
+            images, encoded = (model or encoder)(pixels_NCHW, texts)
+        whole, paired = len(batch.ids) if batch.captions is not None else 0, batch.sentences is not None
+        pooled = self.weights.tsl > 0 and paired
+        return Features(
+            whole_BD=images.embedding_BD[:whole] if self.weights.global_ else None,
+            caption_BD=encoded[0].embedding_BD if self.weights.global_ else None,
+            crop_VD=images.embedding_BD[whole:] if paired else None,
+            sentence_VD=encoded[-1].embedding_BD if paired else None,
+            patch_VD=_pooled_patches(encoder, batch, images) if pooled else None,
+            token_VD=_pooled_tokens(encoder, batch, encoded[0]) if pooled else None,
+        )
+
+    def terms(self, encoder: DualEncoder, features: Features, batch: Batch) -> Mapping[str, torch.Tensor]:
         """Scalars by name: `loss`, and the unweighted `global`, `local` and `tsl` that have a weight. `loss` carries
         the gradient.
 
         Args:
-            model: the encoder as a trainer wrapped it (default: the encoder); its `forward` does the encoding.
-            dtype: run the towers in this type (None: float32).
+            encoder: gives the scale (and bias) of the similarities.
+            batch: says what belongs together; on any device.
         """
-        features = self._encode(encoder, batch, model or encoder, dtype)
-        terms = self._terms(encoder, batch, features)
+        terms: dict[str, torch.Tensor] = {}
+        if self.weights.global_:
+            terms["global"] = self._global(encoder, features, batch)
+        if self.weights.local:
+            terms["local"] = self._local(encoder, features, batch)
+        if self.weights.tsl:
+            terms["tsl"] = self._tsl(encoder, features, batch)
         weight_of = {"global": self.weights.global_, "local": self.weights.local, "tsl": self.weights.tsl}
         return {"loss": torch.stack([weight_of[name] * term for name, term in terms.items()]).sum(), **terms}
 
-    def _encode(self, encoder: DualEncoder, batch: Batch, model: nn.Module, dtype: torch.dtype | None) -> "_Features":
-        pixels_NCHW = normalise(batch.views_NHWC, encoder.fit)
-        texts = [text for text in (batch.captions, batch.sentences) if text is not None]
-        with torch.autocast(pixels_NCHW.device.type, dtype=dtype, enabled=dtype is not None):
-            images, encoded = model(pixels_NCHW, texts)
-        whole = len(batch.ids) if global_side(self.weights) else 0
-        return _Features(
-            images=images,
-            captions=encoded[0] if batch.captions is not None else None,
-            sentence_VD=encoded[-1].embedding_BD if batch.sentences is not None else None,
-            whole_BD=images.embedding_BD[:whole],
-            crop_VD=images.embedding_BD[whole:],
-        )
+    def _global(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
+        whole_BD, caption_BD = features.whole_BD, features.caption_BD
+        assert whole_BD is not None and caption_BD is not None
+        options = {"harder_BB": caption_hardness(caption_BD, self.hard_negatives)} if self.hard_negatives else {}
+        return contrast(encoder, whole_BD, caption_BD, batch.same_BB, **options)
 
-    def _terms(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> dict[str, torch.Tensor]:
-        terms: dict[str, torch.Tensor] = {}
-        if self.weights.global_ and seen.captions is not None:
-            caption_BD = seen.captions.embedding_BD
-            options = {"harder_BB": caption_hardness(caption_BD, self.hard_negatives)} if self.hard_negatives else {}
-            terms["global"] = contrast(encoder, seen.whole_BD, caption_BD, batch.same_BB, **options)
-        if self.weights.local:
-            terms["local"] = self._local(encoder, batch, seen)
-        if self.weights.tsl:
-            terms["tsl"] = self._tsl(encoder, batch, seen)
-        return terms
+    def _local(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
+        if features.crop_VD is None or features.sentence_VD is None:
+            return _zero(encoder)
+        return contrast(encoder, features.crop_VD, features.sentence_VD, batch.same_VV, weight_B=batch.weight_V)
 
-    def _local(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
-        if seen.sentence_VD is None:
-            return seen.whole_BD.new_zeros(())
-        return contrast(encoder, seen.crop_VD, seen.sentence_VD, batch.same_VV, weight_B=batch.weight_V)
-
-    def _tsl(self, encoder: DualEncoder, batch: Batch, seen: "_Features") -> torch.Tensor:
+    def _tsl(self, encoder: DualEncoder, features: Features, batch: Batch) -> torch.Tensor:
         """Both modalities; each is a mean over the pairs whose region (sentence) is still within the model's sight."""
-        if seen.sentence_VD is None or seen.captions is None:
-            return seen.whole_BD.new_zeros(())
-        options: dict[str, Any] = {
-            "weight_B": batch.weight_V,
-            "target": self.tsl_target,
-            "stop_gradient": self.tsl_stop_gradient,
-        }
-        row_V, slot_V = batch.rows_V, batch.slots_V
-        patches_BPW = seen.images.patches_BPW[: len(batch.ids)].float()
-        patch_VW = pool(patches_BPW, batch.patch_weights_BKP)[row_V, slot_V]
-        token_VW = pool(seen.captions.tokens_BTW.float(), batch.token_weights_BKT)[row_V, slot_V]
-        patch_valid_V = batch.patch_weights_BKP.any(dim=2)[row_V, slot_V]
-        token_valid_V = batch.token_weights_BKT.any(dim=2)[row_V, slot_V]
-        image = token_similarity(encoder.project_patches(patch_VW), seen.crop_VD, patch_valid_V, **options)
-        return image + token_similarity(encoder.project_tokens(token_VW), seen.sentence_VD, token_valid_V, **options)
+        term = _zero(encoder)
+        for pooled_VD, local_VD, weights_BKX in (
+            (features.patch_VD, features.crop_VD, batch.patch_weights_BKP),
+            (features.token_VD, features.sentence_VD, batch.token_weights_BKT),
+        ):
+            if pooled_VD is not None and local_VD is not None:
+                term = term + token_similarity(
+                    pooled_VD,
+                    local_VD,
+                    weights_BKX.any(dim=2)[batch.rows_V, batch.slots_V],
+                    weight_B=batch.weight_V,
+                    target=self.tsl_target,
+                    stop_gradient=self.tsl_stop_gradient,
+                )
+        return term
+
+
+def _pooled_patches(encoder: DualEncoder, batch: Batch, images: ImageFeatures) -> torch.Tensor:
+    patches_BPW = images.patches_BPW[: len(batch.ids)].float()
+    patch_VW = pool(patches_BPW, batch.patch_weights_BKP)[batch.rows_V, batch.slots_V]
+    return encoder.project_patches(patch_VW)
+
+
+def _pooled_tokens(encoder: DualEncoder, batch: Batch, captions: TextFeatures) -> torch.Tensor:
+    token_VW = pool(captions.tokens_BTW.float(), batch.token_weights_BKT)[batch.rows_V, batch.slots_V]
+    return encoder.project_tokens(token_VW)
+
+
+def _zero(encoder: DualEncoder) -> torch.Tensor:
+    """A term to which no sample contributes."""
+    return encoder.logit_scale.new_zeros(())
 
 
 def contrast(
@@ -108,14 +159,3 @@ def contrast(
     if encoder.traits.loss == "sigmoid" and bias is not None:
         return sigmoid_loss(image_BD, text_BD, encoder.logit_scale, bias, same_BB, **options)
     return info_nce(image_BD, text_BD, encoder.logit_scale, same_BB, **options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Features:
-    """What the towers gave for a batch; `sentence_VD` is None when no sample has a local pair."""
-
-    images: ImageFeatures
-    captions: TextFeatures | None
-    sentence_VD: torch.Tensor | None
-    whole_BD: torch.Tensor
-    crop_VD: torch.Tensor

@@ -28,6 +28,7 @@ from fastgoal.training.choice import PairChoice
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
 from fastgoal.training.progress import Progress
+from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
 from fastgoal.training.validation import RetrievalValidation, Validate
 
@@ -109,7 +110,7 @@ def train(
             return TrainReport(**done)
         checkpoint = folder.checkpoint()
         folder.cut(None if checkpoint is None else step_of(checkpoint))
-        with adapted(encoder, config):
+        with adapted(encoder, config), recomputing(encoder, config.checkpoint_activations):
             loop = _loop(table, encoder, dataset, config, folder, val)
             _refuse_endless_warmup(config, loop)
             loop.args.eval_on_start = loop.validate is not None and checkpoint is None
