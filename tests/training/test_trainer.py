@@ -49,7 +49,7 @@ def history(run: Path) -> list[dict[str, Any]]:
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("samples_per_second", "seconds")} for row in rows]
+    return [{k: v for k, v in row.items() if k not in ("samples_per_second", "data_wait", "seconds")} for row in rows]
 
 
 def weights_of(encoder: DualEncoder) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
+import numpy as np
 import torch
 
 from fastgoal.bench import arithmetic
@@ -22,9 +23,11 @@ from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow
 from fastgoal.training.batches import Collator
+from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import tower_dtype
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, hash_keys
+from fastgoal.training.texts import token_counts
 from fastgoal.training.trainer import peak_memory
 
 GOAL = METHODS["goal"]
@@ -46,7 +49,7 @@ class StepBench:
     def rows(self) -> list[Row]:
         encoder = load(self.model, self.device)
         work = samples(encoder, max(self.batch * self.rounds, len(docci_lengths())))
-        batches = [[work.rows[i] for i in batch] for batch in _batches(work, self.batch)]
+        batches = [[work.rows[i] for i in batch] for batch in _batches(encoder, work, self.batch)]
         others = [side for side in NAMES if side == "reference" or self.as_released]
         steps = {side: _step(side, encoder, work, self.precision) for side in ("ours", *others)}
         for step in steps.values():
@@ -76,10 +79,13 @@ class StepBench:
         yield memory(name, peaks["ours"], peaks[others[0]], aim="<= 0.6")
 
 
-def _batches(work: Samples, size: int) -> list[list[int]]:
+def _batches(encoder: DualEncoder, work: Samples, size: int) -> list[list[int]]:
     """An epoch as training would go through it."""
     ids, images = hash_keys(row.id for row in work.rows), hash_keys(row.image for row in work.rows)
-    return list(EpochBatches(ids, images, batch_size=size, seed=0))
+    counts = token_counts(encoder.tokenizer, (row.caption for row in work.rows), encoder.text_limit)
+    length_N = np.fromiter(counts, np.int64, len(work.rows))
+    window = TrainConfig().length_window
+    return list(EpochBatches(ids, images, batch_size=size, seed=0, length_N=length_N, window=window))
 
 
 def _next_batch(step: Step, batches: Sequence[Sequence[PairsRow]]) -> Callable[[], object]:
@@ -121,7 +127,7 @@ def _peak(side: str, model: str, batch: int, device: str, precision: str) -> flo
     work = samples(encoder, max(batch, len(docci_lengths())))
     step = _step(side, encoder, work, precision)
     step(work.rows[:2])
-    step([work.rows[i] for i in _batches(work, batch)[0]])
+    step([work.rows[i] for i in _batches(encoder, work, batch)[0]])
     return peak_memory(encoder.device)
 
 

@@ -8,7 +8,7 @@ Shapes: B captions, T tokens (specials and padding included).
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -40,7 +40,11 @@ class TextBatch:
 
     def to(self, device: torch.device | str) -> "TextBatch":
         """The same batch with its tensors on `device`."""
-        ids_BT, mask_BT = self.input_ids_BT.to(device), self.attention_mask_BT.to(device)
+        return self.each(lambda tensor: tensor.to(device))
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "TextBatch":
+        """The same batch with each of its tensors changed."""
+        ids_BT, mask_BT = change(self.input_ids_BT), change(self.attention_mask_BT)
         return replace(self, input_ids_BT=ids_BT, attention_mask_BT=mask_BT)
 
     def part(self, start: int, stop: int, *, pad_to_limit: bool = False) -> "TextBatch":

@@ -67,11 +67,27 @@ class Batch:
         return int((self.slots_V == 0).sum())
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch with its tensors on `device`."""
-        moved: dict[str, Any] = {
-            name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor | TextBatch)
-        }
-        return replace(self, **moved)
+        """The same batch with its tensors on `device`; from pinned memory they are copied beside other work."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> "Batch":
+        """The same batch in memory that a GPU can copy from by itself."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All of its tensors."""
+        texts = [text for text in (self.captions, self.sentences) if text is not None]
+        own = [value for value in vars(self).values() if isinstance(value, torch.Tensor)]
+        return own + [tensor for text in texts for tensor in (text.input_ids_BT, text.attention_mask_BT)]
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        changed: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                changed[name] = change(value)
+            elif isinstance(value, TextBatch):
+                changed[name] = value.each(change)
+        return replace(self, **changed)
 
     def part(self, start: int, stop: int, *, pad_to_limit: bool = False) -> "Batch":
         """Samples `start` to `stop` with their local pairs, as a batch of their own.

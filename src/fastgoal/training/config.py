@@ -38,6 +38,7 @@ MINIMA: dict[str, float] = {
     "batch_size": 2,
     "micro_batch": 1,
     "accumulate": 1,
+    "length_window": 1,
     "weight_decay": 0,
     "warmup_steps": 0,
     "seed": 0,
@@ -113,6 +114,9 @@ class TrainConfig:
     accumulate: int = 1
     """Average the gradient over so many batches before a step. That saves memory but is NOT a larger contrastive batch:
     samples are only compared within their own batch (`micro_batch` saves it for one large batch)."""
+    length_window: int = 16
+    """Batches whose samples are sorted by the length of their captions together, so that little is padded; the samples
+    of a window and the order of its batches stay random (1: nothing is sorted)."""
     learning_rate: float = 5e-6
     """The peak, reached after the warm-up."""
     weight_decay: float = 0.05

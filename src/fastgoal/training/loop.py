@@ -31,6 +31,7 @@ from fastgoal.training.cached import CachedStep
 from fastgoal.training.card import CardFacts, model_card
 from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
+from fastgoal.training.feed import Feed
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches
 from fastgoal.training.run_folder import RunFolder
@@ -85,6 +86,7 @@ class Loop(Trainer):  # type: ignore[misc]
         encoder: DualEncoder,
         dataset: PairsDataset,
         collator: Collator,
+        batches: EpochBatches,
         config: TrainConfig,
         folder: RunFolder,
         validate: Validate | None,
@@ -96,7 +98,7 @@ class Loop(Trainer):  # type: ignore[misc]
             data_collator=collator,
         )
         self.remove_callback(PrinterCallback)
-        self.batches = EpochBatches(dataset.id_N, dataset.image_N, batch_size=config.batch_size, seed=config.seed)
+        self.batches = batches
         self.flow, self.interrupts, self.begun = Flow(self, config, validate is not None), Interrupts(patient=True), 0
         self.add_callback(self.flow)
         self.encoder, self.config, self.folder, self.validate = encoder, config, folder, validate
@@ -108,6 +110,9 @@ class Loop(Trainer):  # type: ignore[misc]
         )
         self.dtype = tower_dtype(config.precision, encoder.device)
         self.base, self.tally = encoder.name, Tally({})
+        parts = config.micro_batch is not None and config.micro_batch < config.batch_size
+        self.feed = Feed(None if parts else encoder.device)  # the parts of a batch go to the device one by one
+        self._waited = 0.0
         self.best = read_json(folder.best)
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
@@ -130,7 +135,7 @@ class Loop(Trainer):  # type: ignore[misc]
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Batch], None]:
-        return [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)], None
+        return self.feed.take(epoch_iterator, num_batches), None
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
@@ -233,14 +238,15 @@ class Loop(Trainer):  # type: ignore[misc]
         if "train_runtime" in logs:  # the Trainer's closing summary: `train.json` says it better
             return
         if "loss" in logs:
-            samples, before = self.tally.samples, self._logged
+            samples, before, waited = self.tally.samples, self._logged, self._waited
             self.clock(True)
-            self._logged = self.seconds
-            rate = samples / max(self.seconds - before, 1e-9)
+            self._logged, self._waited = self.seconds, self.feed.waited
+            took = max(self.seconds - before, 1e-9)
             logs = {
                 **self.tally.means(),
                 "lr": logs["learning_rate"],
-                "samples_per_second": rate,
+                "samples_per_second": samples / took,
+                "data_wait": (self._waited - waited) / took,
                 "seconds": self.seconds,
             }
         super().log(logs, start_time)
@@ -249,6 +255,7 @@ class Loop(Trainer):  # type: ignore[misc]
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         assert self.validate is not None
         self.clock(False)
+        self.feed.settle()
         try:
             with self.interrupts.at_once():
                 value = float(self.validate(self.encoder))

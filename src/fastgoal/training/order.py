@@ -1,7 +1,9 @@
 """Which samples go together, epoch by epoch.
 
 The order of an epoch is a sort by a hash of (seed, epoch, id), so it depends on nothing else: not on workers, not on
-the order of the table, not on what was drawn before. Batches are cut from it so that no image comes twice in one.
+the order of the table, not on what was drawn before. Within a window of some batches samples are then sorted by the
+length of their captions, so that a batch pads little; the batches of a window come in random order again. Batches are
+cut so that no image comes twice in one.
 
 Shapes: N samples.
 """
@@ -15,6 +17,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 Keys = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 LOOK_AHEAD = 8
 """Batches' worth of samples that may wait for a place among other images."""
 
@@ -28,12 +31,26 @@ def hash_keys(texts: Iterable[str]) -> Keys:
 class EpochBatches(Sampler[list[int]]):
     """Batches of positions for one epoch after another; `set_epoch` says which.
 
-    A last batch of a single sample is dropped (it has no negatives); shorter ones are kept.
+    A last batch of a single sample is dropped (it has no negatives); shorter ones are kept. Which samples are in the
+    last one is chance: they are taken out before anything is sorted.
+
+    Args:
+        length_N: what samples are sorted by within a window; None: nothing is sorted.
+        window: batches of a window.
     """
 
-    def __init__(self, id_N: Keys, image_N: Keys, *, batch_size: int, seed: int) -> None:
-        self._id_N, self._image_N = id_N, image_N
-        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
+    def __init__(
+        self,
+        id_N: Keys,
+        image_N: Keys,
+        *,
+        batch_size: int,
+        seed: int,
+        length_N: Ints | None = None,
+        window: int = 1,
+    ) -> None:
+        self._id_N, self._image_N, self._length_N = id_N, image_N, length_N
+        self._batch_size, self._window, self._seed, self._epoch = batch_size, window, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
@@ -44,10 +61,28 @@ class EpochBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         order_N = epoch_order(self._id_N, self._seed, self._epoch)
-        return iter(spread_twins(order_N, self._image_N, self._batch_size)[: len(self)])
+        if self._length_N is None or self._window == 1:
+            return iter(spread_twins(order_N, self._image_N, self._batch_size)[: len(self)])
+        whole, size = len(order_N) - len(order_N) % self._batch_size, self._window * self._batch_size
+        order_N = np.concatenate([sorted_in_windows(order_N[:whole], self._length_N, size), order_N[whole:]])
+        batches = spread_twins(order_N, self._image_N, self._batch_size)[: len(self)]
+        full = whole // self._batch_size
+        windows = (batches[start : min(start + self._window, full)] for start in range(0, full, self._window))
+        return iter([batch for window in windows for batch in self._mixed(window)] + batches[full:])
+
+    def _mixed(self, batches: list[list[int]]) -> list[list[int]]:
+        """In the order that their first samples have in this epoch."""
+        first_N = self._id_N[[batch[0] for batch in batches]]
+        return [batches[i] for i in epoch_order(first_N, self._seed, self._epoch)]
 
 
-def epoch_order(id_N: Keys, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+def sorted_in_windows(order_N: Ints, length_N: Ints, size: int) -> Ints:
+    """Each `size` samples that follow each other sorted by their length; equally long ones keep their order."""
+    parts = [order_N[start : start + size] for start in range(0, len(order_N), size)]
+    return np.concatenate([part[np.argsort(length_N[part], kind="stable")] for part in parts] or [order_N])
+
+
+def epoch_order(id_N: Keys, seed: int, epoch: int) -> Ints:
     """Positions 0..N-1 in the order of an epoch: sorted by a hash of (seed, epoch, id)."""
     salt = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
     return np.argsort(_mixed(id_N ^ np.frombuffer(salt, dtype="<u8").astype(np.uint64)), kind="stable")
@@ -60,7 +95,7 @@ def _mixed(x_N: Keys) -> Keys:
     return x_N ^ (x_N >> np.uint64(31))
 
 
-def spread_twins(order_N: npt.NDArray[np.int64], image_N: Keys, batch_size: int) -> list[list[int]]:
+def spread_twins(order_N: Ints, image_N: Keys, batch_size: int) -> list[list[int]]:
     """Cut an order into batches that hold no image twice, as long as other samples are near enough to take the place.
 
     A sample whose image is already in the batch waits for the next; after `LOOK_AHEAD` batches' worth of waiting

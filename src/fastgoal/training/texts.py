@@ -6,7 +6,8 @@ second time a text comes it is only copied. What is handed out equals `models.to
 Shapes: B texts, T tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,18 @@ from fastgoal.models.tokens import TextBatch, tokenize
 
 Row = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], bool]
 """Token ids, their character offsets, and whether the text was cut; without padding."""
+
+
+CHUNK = 1024
+"""Texts that are tokenised at once where only their lengths are asked for."""
+
+
+def token_counts(tokenizer: Any, texts: Iterable[str], limit: int) -> Iterator[int]:
+    """Tokens of each text as the model reads it: begin and end included, cut at `limit`."""
+    coming = iter(texts)
+    while chunk := list(islice(coming, CHUNK)):
+        encoded = tokenizer(chunk, truncation=True, max_length=limit, return_attention_mask=False)
+        yield from map(len, encoded["input_ids"])
 
 
 class Texts:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers.utils import logging as log
 
@@ -22,14 +23,16 @@ from fastgoal.files import read_json, write_json
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training.adapt import adapted
-from fastgoal.training.batches import Collator, PairsDataset, Views
+from fastgoal.training.batches import Collator, PairsDataset, Views, global_side
 from fastgoal.training.checkpoints import step_of
 from fastgoal.training.choice import PairChoice
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
+from fastgoal.training.order import EpochBatches, Ints
 from fastgoal.training.progress import Progress
 from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
+from fastgoal.training.texts import token_counts
 from fastgoal.training.validation import RetrievalValidation, Validate
 
 TERMS = ("loss", "global", "local", "tsl")
@@ -44,7 +47,8 @@ class TrainReport:
     resumed calls added up. peak_memory_mib: on the GPU, or of the process. validation: score per step, if anything
     was held out. unpaired, hidden_sentences, hidden_regions: the share of samples seen in this call that had no
     local pair, and whose sentence lay beyond the text limit or whose region was cropped away, so that they added
-    nothing to that half of the token similarity loss.
+    nothing to that half of the token similarity loss. data_wait: the share of the time in which the model waited for a
+    batch (0..1).
     """
 
     method: str
@@ -59,6 +63,7 @@ class TrainReport:
     unpaired: float
     hidden_sentences: float
     hidden_regions: float
+    data_wait: float
     config: Mapping[str, Any]
 
 
@@ -176,7 +181,23 @@ def _loop(
     )
     collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, choice=choice, text_budget=own)
     validate = RetrievalValidation.of(val, encoder, 4 * share) if isinstance(val, PairsTable) else val
-    return Loop(encoder, dataset, collator, config, folder, validate)
+    batches = EpochBatches(
+        dataset.id_N,
+        dataset.image_N,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        length_N=_caption_lengths(dataset, encoder, config),
+        window=config.length_window,
+    )
+    return Loop(encoder, dataset, collator, batches, config, folder, validate)
+
+
+def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig) -> Ints | None:
+    """Tokens of each sample's caption; None where captions are not encoded, or are all padded to one length."""
+    if config.length_window == 1 or not global_side(config.weights) or encoder.traits.pads_to_limit:
+        return None
+    counts = token_counts(encoder.tokenizer, dataset.table.captions(), encoder.text_limit)
+    return np.fromiter(counts, np.int64, len(dataset.table))[dataset.index_N]
 
 
 def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None:
@@ -189,6 +210,7 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
             if checkpoint is None or loop.restore(checkpoint):
                 loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
+        loop.feed.close()
         if progress is not None:
             progress.close()
     loop.clock(False)
@@ -220,6 +242,7 @@ def _report(loop: Loop) -> TrainReport:
         unpaired=tally.unpaired / seen,
         hidden_sentences=tally.hidden_sentences / seen,
         hidden_regions=tally.hidden_regions / seen,
+        data_wait=round(loop.feed.waited / seconds, 4) if seconds else 0.0,
         config=loop.config.to_mapping(),
     )
 
