@@ -123,8 +123,8 @@ class TrainConfig:
     """What the towers run in; weights and optimiser are float32 always. `auto` times both where the run begins, and
     takes bf16 if that is clearly faster (see `fastgoal.training.precision`)."""
     compile: bool = False
-    """Compile the towers (torch.compile). The first steps wait minutes for the compiler; it needs Triton on a GPU, a C++
-    compiler on a CPU, where it gained nothing as far as measured (`tiny`, ViT-B/16)."""
+    """Compile the towers (torch.compile): the first steps wait for it, minutes on a CPU. It needs Triton on a GPU, and
+    on a CPU a C++ compiler; there it gained nothing as far as measured (`tiny`, ViT-B/16)."""
     num_workers: int = 0
     """Processes that decode and tokenise (0: this one)."""
     view_cache_mb: int = 512
