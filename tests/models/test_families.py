@@ -94,6 +94,33 @@ def test_embeddings_are_transformers_own(folders, kind, attention):
     assert images.patches_BPW.shape[1] == encoder.grid**2
 
 
+def test_attention_is_torchs_own_without_masks_and_equals_the_eager_one(folders, kind, monkeypatch):
+    """A mask, even a causal one, would keep torch from its flash kernels; the flag does not."""
+    encoder, calls, attend = DualEncoder.load(folders[kind]), [], nn.functional.scaled_dot_product_attention
+
+    def spy(*args, attn_mask=None, is_causal=False, **options):
+        calls.append((attn_mask, is_causal))
+        return attend(*args, attn_mask=attn_mask, is_causal=is_causal, **options)
+
+    monkeypatch.setattr(nn.functional, "scaled_dot_product_attention", spy)
+    size, found = encoder.fit.size, {}
+    pixels, texts = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0)), encoder.tokenize(TEXTS)
+    for attention in ("as loaded", "eager"):
+        if attention == "eager":
+            assert calls == [(None, False)] * 2 + [(None, kind != "siglip")] * 2  # two layers per tower
+            encoder.model.set_attn_implementation(attention)
+        encoder.zero_grad()
+        images, (captions,) = encoder(pixels, [texts])
+        (images.embedding_BD.sum() + captions.embedding_BD.sum()).backward()
+        gradients = {name: weights.grad for name, weights in encoder.named_parameters() if weights.grad is not None}
+        found[attention] = images.embedding_BD, captions.embedding_BD, gradients
+    assert len(calls) == 4
+    for sdpa, eager in zip(found["as loaded"][:2], found["eager"][:2], strict=True):
+        close(sdpa, eager)
+    for name, gradient in found["as loaded"][2].items():
+        torch.testing.assert_close(gradient, found["eager"][2][name], atol=1e-4, rtol=1e-3)
+
+
 def test_the_fit_gives_the_pixels_of_the_processor(folders, encoder, kind):
     processor = AutoProcessor.from_pretrained(folders[kind]).image_processor
     for size in ((57, 40), (40, 57), (33, 91), (20, 20)):

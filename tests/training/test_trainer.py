@@ -225,7 +225,9 @@ def test_what_a_run_leaves_behind(
     report = train(write_table(), encoder, tmp_path / "run", TrainConfig(**CONFIG))
     shown = capfd.readouterr()
     assert shown.out == ""
-    assert all(line.startswith("goal: step ") for line in shown.err.splitlines())
+    first, *others = shown.err.splitlines()
+    assert first.startswith("goal: precision ")
+    assert all(line.startswith("goal: step ") for line in others)
     assert transformers.logging.get_verbosity() == level
     assert json.loads((tmp_path / "run" / "train.json").read_text()) == json.loads(json.dumps(vars(report)))
     assert report.steps == 9
@@ -237,7 +239,7 @@ def test_what_a_run_leaves_behind(
     assert report.unpaired == pytest.approx(2 / 11)
     assert rows[4]["loss"] == pytest.approx(rows[4]["global"] + 0.5 * rows[4]["local"] + rows[4]["tsl"])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "best.json", "checkpoints", "history.jsonl", "model", "settings.json", "train.json",
+        "best.json", "checkpoints", "history.jsonl", "model", "precision.json", "settings.json", "train.json",
     ]  # fmt: skip
 
 

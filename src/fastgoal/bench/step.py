@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,40 +23,44 @@ from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow
 from fastgoal.training.batches import Collator
+from fastgoal.training.compiling import compiled
 from fastgoal.training.config import TrainConfig
-from fastgoal.training.loop import tower_dtype
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, hash_keys
+from fastgoal.training.precision import Precision, choose_precision
 from fastgoal.training.texts import token_counts
 from fastgoal.training.trainer import peak_memory
 
 GOAL = METHODS["goal"]
 NAMES = {"reference": "reference", "as released": "code as released"}
+PrecisionName = Literal["auto", "fp32", "bf16"]
 Step = Callable[[Sequence[PairsRow]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepBench:
-    """What is measured. precision: of our side; the reference is float32."""
+    """What is measured. precision, compile: of our side; the reference is float32, and not compiled."""
 
     model: str = VIT_B_16
     batch: int = 8
     rounds: int = 3
     device: str = "cpu"
-    precision: str = "auto"
+    precision: PrecisionName = "auto"
+    compile: bool = False
     as_released: bool = False
 
     def rows(self) -> list[Row]:
-        encoder = load(self.model, self.device)
+        encoder, other = load(self.model, self.device), load(self.model, self.device)
         work = samples(encoder, max(self.batch * self.rounds, len(docci_lengths())))
         batches = [[work.rows[i] for i in batch] for batch in _batches(encoder, work, self.batch)]
         others = [side for side in NAMES if side == "reference" or self.as_released]
-        steps = {side: _step(side, encoder, work, self.precision) for side in ("ours", *others)}
-        for step in steps.values():
-            step(batches[0][:2])  # first calls allocate; whole steps would take minutes on a CPU
-        chosen = batches[:: max(1, len(batches) // self.rounds)][: self.rounds]
-        sides = {side: _next_batch(step, chosen) for side, step in steps.items()}
-        seconds = alternate(sides, self.rounds, warm=False, device=self.device)
+        steps = {"ours": _ours(encoder, work, self.precision), **{side: _theirs(side, other, work) for side in others}}
+        with compiled(encoder, self.compile):
+            for step in steps.values():
+                step(batches[0][:2])  # first calls allocate; whole steps would take minutes on a CPU
+            chosen = batches[:: max(1, len(batches) // self.rounds)][: self.rounds]
+            sides = {side: _next_batch(step, chosen) for side, step in steps.items()}
+            seconds = alternate(sides, self.rounds, warm=False, device=self.device)
         return [*self._speed(encoder, seconds), *self._memory(others)]
 
     def _speed(self, encoder: DualEncoder, seconds: dict[str, list[float]]) -> Iterator[Row]:
@@ -94,38 +98,47 @@ def _next_batch(step: Step, batches: Sequence[Sequence[PairsRow]]) -> Callable[[
     return lambda: step(next(coming))
 
 
-def _step(side: str, encoder: DualEncoder, work: Samples, precision: str) -> Step:
-    """Forward, backward and AdamW of one side; the learning rate is so small that the weights stay what they are."""
-    options: dict[str, Any] = {"lr": 1e-12, "weight_decay": 0.05}
-    if side == "ours":
-        optimizer = torch.optim.AdamW(encoder.parameters(), fused=encoder.device.type in ("cpu", "cuda"), **options)
-        objective, dtype = Objective(weights=GOAL), tower_dtype(precision, encoder.device)
-        collate = Collator.of(encoder, work, GOAL)
+OPTIONS: dict[str, Any] = {"lr": 1e-12, "weight_decay": 0.05}
+"""Of AdamW: so small a rate that the weights stay what they are."""
 
-        def ours(rows: Sequence[PairsRow]) -> None:
-            terms = objective(encoder, collate(rows).to(encoder.device), dtype=dtype)
-            torch.autograd.backward(terms["loss"])
-            optimizer.step()
-            optimizer.zero_grad()
 
-        return ours
-    plain = torch.optim.AdamW(encoder.parameters(), **options)
+def _ours(encoder: DualEncoder, work: Samples, precision: PrecisionName) -> Step:
+    optimizer = torch.optim.AdamW(encoder.parameters(), fused=encoder.device.type in ("cpu", "cuda"), **OPTIONS)
+    objective, dtype, collate = Objective(weights=GOAL), _dtype(encoder, precision), Collator.of(encoder, work, GOAL)
+
+    def step(rows: Sequence[PairsRow]) -> None:
+        terms = objective(encoder, collate(rows).to(encoder.device), dtype=dtype)
+        torch.autograd.backward(terms["loss"])
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def _theirs(side: str, encoder: DualEncoder, work: Samples) -> Step:
+    optimizer = torch.optim.AdamW(encoder.parameters(), **OPTIONS)
     reference = ReferenceStep(encoder=encoder, samples=work, weights=GOAL, as_released=side == "as released")
 
-    def theirs(rows: Sequence[PairsRow]) -> None:
+    def step(rows: Sequence[PairsRow]) -> None:
         with reference.running():
             torch.autograd.backward(reference(rows)["loss"])
-        plain.step()
-        plain.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
 
-    return theirs
+    return step
 
 
-def _peak(side: str, model: str, batch: int, device: str, precision: str) -> float:
+def _dtype(encoder: DualEncoder, precision: PrecisionName) -> torch.dtype | None:
+    """As a training would run: `auto` measures."""
+    choice = choose_precision(encoder, 32) if precision == "auto" else Precision(chosen=precision, reason="as asked")
+    return choice.dtype
+
+
+def _peak(side: str, model: str, batch: int, device: str, precision: PrecisionName) -> float:
     """MiB at most in a process that makes one step of one side; AdamW's moments are there before."""
     encoder = load(model, device)
     work = samples(encoder, max(batch, len(docci_lengths())))
-    step = _step(side, encoder, work, precision)
+    step = _ours(encoder, work, precision) if side == "ours" else _theirs(side, encoder, work)
     step(work.rows[:2])
     step([work.rows[i] for i in _batches(encoder, work, batch)[0]])
     return peak_memory(encoder.device)

@@ -141,7 +141,11 @@ class TrainConfig:
     keep_checkpoints: int = 2
     """Newest checkpoints that stay."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always."""
+    """What the towers run in; weights and optimiser are float32 always. `auto` times both where the run begins, and
+    takes bf16 if that is clearly faster (see `fastgoal.training.precision`)."""
+    compile: bool = False
+    """Compile the towers (torch.compile): the first steps wait for it, minutes on a CPU. It needs Triton on a GPU, and
+    on a CPU a C++ compiler; there it gained nothing as far as measured (`tiny`, ViT-B/16)."""
     num_workers: int = 0
     """Processes that decode and tokenise (0: this one)."""
     view_cache_mb: int = 512

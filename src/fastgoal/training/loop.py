@@ -73,6 +73,7 @@ def training_arguments(config: TrainConfig, out: Path, device: torch.device) -> 
 class Loop(Trainer):  # type: ignore[misc]
     """One run. `tally`, `seconds` and `best` are what the report is made of.
 
+    dtype: what the towers run in (None: float32).
     interrupts: entered around the training, so that a signal ends it behind the step it hits, with a checkpoint. begun:
         the step at which this call began.
     """
@@ -90,6 +91,7 @@ class Loop(Trainer):  # type: ignore[misc]
         config: TrainConfig,
         folder: RunFolder,
         validate: Validate | None,
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__(
             model=encoder,
@@ -108,7 +110,7 @@ class Loop(Trainer):  # type: ignore[misc]
             tsl_stop_gradient=config.tsl_stop_gradient,
             hard_negatives=config.hard_negatives,
         )
-        self.dtype = tower_dtype(config.precision, encoder.device)
+        self.dtype = dtype
         self.base, self.tally = encoder.name, Tally({})
         parts = config.micro_batch is not None and config.micro_batch < config.batch_size
         self.feed = Feed(None if parts else encoder.device)  # the parts of a batch go to the device one by one
@@ -351,9 +353,3 @@ class Flow(TrainerCallback):  # type: ignore[misc]
     def due(self, every: int | None, step: int, last: bool) -> bool:
         """Whether it is time for what happens every so many steps (None: at the end of each epoch)."""
         return last or step % (every or self._loop.epoch_steps) == 0
-
-
-def tower_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where asked for, or where `auto` meets a GPU that has it; None is float32."""
-    has_it = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if precision == "bf16" or (precision == "auto" and has_it) else None

@@ -32,15 +32,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
         if "retrieval" in logs:
-            self._say(f"{self._label}: step {state.global_step}, validation R@1 {logs['retrieval']:.2f}")
+            self.say(f"step {state.global_step}, validation R@1 {logs['retrieval']:.2f}")
         elif "loss" in logs and self._bar is not None:
             self._bar.set_postfix_str(
                 f"loss {logs['loss']:.4f}, {logs['samples_per_second']:.1f} samples/s", refresh=False
             )
         elif "loss" in logs and (state.global_step - self._shown_at) * LINES >= state.max_steps:
             self._shown_at = state.global_step
-            self._say(
-                f"{self._label}: step {state.global_step}/{state.max_steps}, loss {logs['loss']:.4f}, "
+            self.say(
+                f"step {state.global_step}/{state.max_steps}, loss {logs['loss']:.4f}, "
                 f"{logs['samples_per_second']:.1f} samples/s, {self._left(state)} left"
             )
 
@@ -58,7 +58,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         seconds = (time.monotonic() - self._started) / done * (state.max_steps - state.global_step)
         return str(tqdm.format_interval(seconds))
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """One line, beside the bar if there is one."""
+        line = f"{self._label}: {line}"
         if self._bar is not None:
             self._bar.write(line, file=sys.stderr)
         else:

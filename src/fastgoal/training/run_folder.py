@@ -2,7 +2,7 @@
 
     model/         the best weights so far, a plain transformers folder with its card; best.json: their step and score
     history.jsonl  one line per `log_every` steps and per validation
-    checkpoints/   for resuming; settings.json: what the weights depend on
+    checkpoints/   for resuming; settings.json, precision.json: what the weights depend on
     train.json     the result, at the end
 
 Everything is written aside and renamed, except for the history, which only grows; on resuming it is cut back to the
@@ -51,7 +51,7 @@ class RunFolder:
         self.history, self.checkpoints = self.path / "history.jsonl", self.path / "checkpoints"
         self.report, self.nonfinite = self.path / "train.json", self.path / "nonfinite.json"
         self.aside = self.path / "checkpoint.new"
-        self.settings = self.path / "settings.json"
+        self.settings, self.precision = self.path / "settings.json", self.path / "precision.json"
         self.continues = self.settings.exists()
         if self.continues:
             _check_same(self.settings, identity, resume)
@@ -67,7 +67,7 @@ class RunFolder:
                 recover_folder(place.with_suffix(""))
             for aside in (self.aside, self.model_aside, written_under(self.model_aside)):
                 shutil.rmtree(aside, ignore_errors=True)
-            for path in (self.settings, self.history, self.best, self.report, self.nonfinite):
+            for path in (self.settings, self.precision, self.history, self.best, self.report, self.nonfinite):
                 path.with_name(path.name + ASIDE).unlink(missing_ok=True)
             drop_old(self.checkpoints, keep)
 

@@ -26,9 +26,11 @@ from fastgoal.training.adapt import adapted
 from fastgoal.training.batches import Collator, PairsDataset, Views, global_side
 from fastgoal.training.checkpoints import step_of
 from fastgoal.training.choice import PairChoice
+from fastgoal.training.compiling import compiled, expect_compiler
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
 from fastgoal.training.order import EpochBatches, Ints
+from fastgoal.training.precision import Precision, settled_precision
 from fastgoal.training.progress import Progress
 from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
@@ -44,11 +46,11 @@ class TrainReport:
 
     samples_per_second: of this call, validation and saving excluded. loss: per term, `first` (step 1) and `last`
     (mean of the last `log_every` steps); terms unweighted, `loss` their weighted sum. seconds: spent on training,
-    resumed calls added up. peak_memory_mib: on the GPU, or of the process. validation: score per step, if anything
-    was held out. unpaired, hidden_sentences, hidden_regions: the share of samples seen in this call that had no
-    local pair, and whose sentence lay beyond the text limit or whose region was cropped away, so that they added
-    nothing to that half of the token similarity loss. data_wait: the share of the time in which the model waited for a
-    batch (0..1).
+    resumed calls added up. peak_memory_mib: on the GPU, or of the process. precision: what the towers ran in
+    (`chosen`), and the `reason`. validation: score per step, if anything was held out. unpaired, hidden_sentences,
+    hidden_regions: the share of samples seen in this call that had no local pair, and whose sentence lay beyond the
+    text limit or whose region was cropped away, so that they added nothing to that half of the token similarity loss.
+    data_wait: the share of the time in which the model waited for a batch (0..1).
     """
 
     method: str
@@ -58,6 +60,7 @@ class TrainReport:
     loss: Mapping[str, Mapping[str, float]]
     seconds: float
     peak_memory_mib: float
+    precision: Mapping[str, str]
     best_step: int
     validation: Mapping[str, float]
     unpaired: float
@@ -115,24 +118,27 @@ def train(
             return TrainReport(**done)
         checkpoint = folder.checkpoint()
         folder.cut(None if checkpoint is None else step_of(checkpoint))
+        bar = Progress(config.method) if progress else None
         with adapted(encoder, config), recomputing(encoder, config.checkpoint_activations):
-            loop = _loop(table, encoder, dataset, config, folder, val)
+            precision = _precision(encoder, config, folder, bar)
+            loop = _loop(table, encoder, dataset, config, folder, val, precision)
             _refuse_endless_warmup(config, loop)
             loop.args.eval_on_start = loop.validate is not None and checkpoint is None
-            _run(loop, checkpoint, Progress(config.method) if progress else None)
+            with compiled(encoder, config.compile):
+                _run(loop, checkpoint, bar)
         if loop.best is not None and loop.best["step"] != loop.state.global_step:
             _load_best(encoder, folder)
-    report = _report(loop)
+    report = _report(loop, precision)
     write_json(folder.report, asdict(report))
     return report
 
 
 def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
-    """Refuse loss terms that the architecture has no use for.
+    """Refuse loss terms that the architecture has no use for, and a compilation that its device cannot do.
 
     Raises:
         ConfigError: a token similarity loss for a model that cannot project parts of an image and of a caption, or hard
-            negatives for the sigmoid loss.
+            negatives for the sigmoid loss; `compile` without a compiler.
     """
     title = encoder.traits.title
     if config.weights.tsl and not encoder.traits.projects_parts:
@@ -142,6 +148,8 @@ def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
     if config.hard_negatives and encoder.traits.loss != "softmax":
         what = f"{title} learns by the {encoder.traits.loss} loss, which takes no hard negatives"
         raise ConfigError(what, where="hard_negatives", mend="Leave it at 0, or use a model of the CLIP family.")
+    if config.compile:
+        expect_compiler(encoder.device)
 
 
 def _validation_key(val: PairsTable | Validate | None) -> str | None:
@@ -171,6 +179,7 @@ def _loop(
     config: TrainConfig,
     folder: RunFolder,
     val: PairsTable | Validate | None,
+    precision: Precision,
 ) -> Loop:
     """Of the cache, 11/16 are for views, 1/16 for tokens, a quarter for validation; workers share the first two."""
     share = config.view_cache_mb * 2**20 // 16
@@ -189,7 +198,7 @@ def _loop(
         length_N=_caption_lengths(dataset, encoder, config),
         window=config.length_window,
     )
-    return Loop(encoder, dataset, collator, batches, config, folder, validate)
+    return Loop(encoder, dataset, collator, batches, config, folder, validate, precision.dtype)
 
 
 def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig) -> Ints | None:
@@ -198,6 +207,13 @@ def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainC
         return None
     counts = token_counts(encoder.tokenizer, dataset.table.captions(), encoder.text_limit)
     return np.fromiter(counts, np.int64, len(dataset.table))[dataset.index_N]
+
+
+def _precision(encoder: DualEncoder, config: TrainConfig, folder: RunFolder, bar: Progress | None) -> Precision:
+    choice = settled_precision(config.precision, encoder, config.batch_size, folder.precision)
+    if bar is not None and config.precision == "auto":
+        bar.say(str(choice))
+    return choice
 
 
 def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None:
@@ -224,7 +240,7 @@ def _load_best(encoder: DualEncoder, folder: RunFolder) -> None:
     encoder.eval()
 
 
-def _report(loop: Loop) -> TrainReport:
+def _report(loop: Loop, precision: Precision) -> TrainReport:
     rows, tally = loop.folder.rows(), loop.tally
     lines = [row for row in rows if "loss" in row]
     terms = {name: {"first": lines[0][name], "last": lines[-1][name]} for name in TERMS if name in lines[0]}
@@ -237,6 +253,7 @@ def _report(loop: Loop) -> TrainReport:
         loss=terms,
         seconds=round(loop.seconds, 3),
         peak_memory_mib=round(peak_memory(loop.encoder.device), 1),
+        precision=asdict(precision),
         best_step=loop.best["step"] if loop.best else loop.state.global_step,
         validation={str(row["step"]): row["retrieval"] for row in rows if "retrieval" in row},
         unpaired=tally.unpaired / seen,
