@@ -1,5 +1,5 @@
 from collections import Counter
-from itertools import chain
+from itertools import chain, combinations
 
 import numpy as np
 from hypothesis import given, settings
@@ -81,10 +81,10 @@ def sampler_of(lengths: np.ndarray | None, batch_size: int, window: int, count: 
 
 
 def test_windows_leave_under_a_tenth_of_padding() -> None:
-    lengths = lengths_like_docci(5100)
-    for batch_size in (8, 16, 64, 256):
-        assert waste(lengths, list(sampler_of(lengths, batch_size, 1))) > 0.25
-        assert waste(lengths, list(sampler_of(lengths, batch_size, 16))) < 0.1
+    for batch_size, count in ((8, 5100), (16, 5100), (64, 5100), (256, 20_000)):
+        lengths = lengths_like_docci(count)
+        assert waste(lengths, list(sampler_of(lengths, batch_size, 1, count))) > 0.25
+        assert waste(lengths, list(sampler_of(lengths, batch_size, 16, count))) < 0.1
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,6 +113,17 @@ def test_batches_of_a_window_do_not_come_by_length() -> None:
     ranks = np.argsort(np.argsort(means, axis=1), axis=1)
     drift = np.corrcoef(ranks.ravel(), np.tile(np.arange(16), 16))[0, 1]
     assert abs(drift) < 0.2  # 256 independent draws: 0 with a spread of 0.06
+
+
+def test_other_neighbours_meet_in_every_epoch_however_few_samples_there_are() -> None:
+    lengths = lengths_like_docci(96)
+    sampler = sampler_of(lengths, 8, 16, 96)
+    meetings = []
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        meetings.append({frozenset(pair) for batch in sampler for pair in combinations(batch, 2)})
+    again = [len(a & b) / len(a) for a, b in combinations(meetings, 2)]
+    assert max(again) < 0.25  # 7 of 95 by chance
 
 
 def test_windows_depend_on_ids_and_not_on_rows() -> None:

@@ -18,6 +18,8 @@ from torch.utils.data import Sampler
 
 Keys = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
+WINDOWS = 4
+"""Windows of an epoch at least. In a single one the same neighbours by length would meet in every epoch."""
 LOOK_AHEAD = 8
 """Batches' worth of samples that may wait for a place among other images."""
 
@@ -36,7 +38,7 @@ class EpochBatches(Sampler[list[int]]):
 
     Args:
         length_N: what samples are sorted by within a window; None: nothing is sorted.
-        window: batches of a window.
+        window: batches of a window; fewer where an epoch would not have `WINDOWS` of them.
     """
 
     def __init__(
@@ -50,7 +52,8 @@ class EpochBatches(Sampler[list[int]]):
         window: int = 1,
     ) -> None:
         self._id_N, self._image_N, self._length_N = id_N, image_N, length_N
-        self._batch_size, self._window, self._seed, self._epoch = batch_size, window, seed, 0
+        self._window = min(window, max(1, len(id_N) // batch_size // WINDOWS))
+        self._batch_size, self._seed, self._epoch = batch_size, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
