@@ -80,9 +80,11 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def sorted_in_windows(order_N: Ints, length_N: Ints, size: int) -> Ints:
-    """Each `size` samples that follow each other sorted by their length; equally long ones keep their order."""
+    """Each `size` samples that follow each other sorted by their length, upward and downward by turns: a sample that has
+    to wait for a place finds one among its like."""
     parts = [order_N[start : start + size] for start in range(0, len(order_N), size)]
-    return np.concatenate([part[np.argsort(length_N[part], kind="stable")] for part in parts] or [order_N])
+    sorted_ = [part[np.argsort(length_N[part], kind="stable")] for part in parts]
+    return np.concatenate([part[:: -1 if i % 2 else 1] for i, part in enumerate(sorted_)] or [order_N])
 
 
 def epoch_order(id_N: Keys, seed: int, epoch: int) -> Ints:
