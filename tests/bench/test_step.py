@@ -82,10 +82,12 @@ def test_the_arithmetic_bound_of_a_vit_b_16_is_the_known_one():
 
 
 def test_a_small_run(folder):
-    speed, released, memory = StepBench(model=str(folder), batch=4, rounds=2, as_released=True).rows()
+    speed, released, memory, made, waiting = StepBench(model=str(folder), batch=4, rounds=2, as_released=True).rows()
     for row in (speed, released):
         assert row.unit == "samples/s"
         assert row.ratio.min <= row.ratio.median <= row.ratio.max
         assert row.ours > 0 and row.reference > 0 and row.bound > 0
     assert memory.unit == "MiB"
     assert memory.ours > 100
+    assert made.ours > 0
+    assert 0 <= waiting.ours <= 100

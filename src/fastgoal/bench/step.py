@@ -7,29 +7,32 @@ backward, the loss and AdamW; images are in memory as views, because decoding is
 import argparse
 import json
 import statistics
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from fastgoal.bench import arithmetic
-from fastgoal.bench.harness import Row, alternate, apart, memory, rates
+from fastgoal.bench.harness import Row, alternate, apart, memory, rates, timed
 from fastgoal.bench.reference import ReferenceStep
-from fastgoal.bench.workload import VIT_B_16, Samples, docci_lengths, load, samples
+from fastgoal.bench.workload import VIT_B_16, Samples, docci_lengths, load, photo_table, samples
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow
-from fastgoal.training.batches import Collator
+from fastgoal.training.batches import Collator, Views
 from fastgoal.training.compiling import compiled
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, hash_keys
 from fastgoal.training.precision import Precision, choose_precision
 from fastgoal.training.texts import token_counts
-from fastgoal.training.trainer import peak_memory
+from fastgoal.training.trainer import peak_memory, train
 
 GOAL = METHODS["goal"]
 NAMES = {"reference": "reference", "as released": "code as released"}
@@ -61,7 +64,7 @@ class StepBench:
             chosen = batches[:: max(1, len(batches) // self.rounds)][: self.rounds]
             sides = {side: _next_batch(step, chosen) for side, step in steps.items()}
             seconds = alternate(sides, self.rounds, warm=False, device=self.device)
-        return [*self._speed(encoder, seconds), *self._memory(others)]
+        return [*self._speed(encoder, seconds), *self._memory(others), *self._data(encoder)]
 
     def _speed(self, encoder: DualEncoder, seconds: dict[str, list[float]]) -> Iterator[Row]:
         captions = [sum(own) + 2 for own in docci_lengths()]
@@ -81,6 +84,20 @@ class StepBench:
         peaks = {side: apart("fastgoal.bench.step", side, *options)["mib"] for side in ("ours", others[0])}
         name = f"peak memory of that step, batch {self.batch}"
         yield memory(name, peaks["ours"], peaks[others[0]], aim="<= 0.6")
+
+    def _data(self, encoder: DualEncoder) -> Iterator[Row]:
+        """How fast one core makes samples of photographs, and whether a training waits for them."""
+        with tempfile.TemporaryDirectory() as name:
+            table = photo_table(Path(name) / "photos", encoder, 3 * self.batch)
+            collate = Collator.of(encoder, Views(table.images, encoder.fit, 0), GOAL)
+            batches = [list(table)[start : start + self.batch] for start in range(0, len(table), self.batch)]
+            seconds = [timed(partial(collate, rows)) for rows in batches]
+            made = {"ours": seconds}
+            yield rates("making samples of 2,000 x 1,500 px, two views each", "samples/s per core", self.batch, made)
+            config = TrainConfig(max_steps=3, batch_size=self.batch, learning_rate=1e-12, view_cache_mb=0)
+            report = train(table, encoder, Path(name) / "run", config, progress=False)
+        name = f"waiting for data in training, {self.model}, batch {self.batch}"
+        yield Row(name=name, unit="% of the time", ours=100 * report.data_wait, aim="<= 10")
 
 
 def _batches(encoder: DualEncoder, work: Samples, size: int) -> list[list[int]]:

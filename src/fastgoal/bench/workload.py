@@ -9,14 +9,16 @@ Shapes: H = W = side of the model's input, C = 3 channels.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -26,7 +28,7 @@ from fastgoal.geometry import Box
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import read_tokenizer
 from fastgoal.models.longtext import LONG_CLIP_TOKENS
-from fastgoal.pairs import LocalPair, PairsRow
+from fastgoal.pairs import LocalPair, PairsRow, PairsTable, PairsWriter
 from fastgoal.regions.region import Region
 
 VIT_B_16 = "vit-b-16"
@@ -79,6 +81,26 @@ def samples(encoder: DualEncoder, count: int, seed: int = 0) -> Samples:
     rows = tuple(_row(number, own, words, size, rng, encoder.text_limit) for number, own in enumerate(lengths))
     pixels = rng.integers(0, 256, (count, 2, size, size, 3), dtype=np.uint8)
     return Samples(rows=rows, views=tuple((whole, crop) for whole, crop in pixels))
+
+
+PHOTO = (2000, 1500)
+"""Width and height of the photographs that are decoded."""
+
+
+def photo_table(folder: Path, encoder: DualEncoder, count: int, seed: int = 0) -> PairsTable:
+    """A pairs table of JPEG files of photographs' size and weight, with captions as in `samples`."""
+    rng, (width, height) = np.random.default_rng(seed), PHOTO
+    folder.mkdir(parents=True)
+    with PairsWriter(folder / "pairs", root=folder) as writer:
+        for row in samples(encoder, count, seed).rows:
+            coarse = rng.integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
+            picture = Image.fromarray(coarse).resize(PHOTO, Image.Resampling.BICUBIC)
+            grain = rng.integers(-12, 13, (height, width, 1))
+            pixels = np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{row.image}.jpg", quality=90)
+            region = Region(box=(width / 4, height / 4, 3 * width / 4, 3 * height / 4), source="fixed")
+            writer.add(replace(row, image=f"{row.image}.jpg", width=width, height=height, regions=(region,)))
+    return PairsTable.open(folder / "pairs")
 
 
 def _row(

@@ -80,8 +80,8 @@ class EpochBatches(Sampler[list[int]]):
 
 
 def sorted_in_windows(order_N: Ints, length_N: Ints, size: int) -> Ints:
-    """Each `size` samples that follow each other sorted by their length, upward and downward by turns: a sample that has
-    to wait for a place finds one among its like."""
+    """Each `size` samples that follow each other sorted by their length, upward and downward by turns: a sample that
+    has to wait for a place finds one among its like."""
     parts = [order_N[start : start + size] for start in range(0, len(order_N), size)]
     sorted_ = [part[np.argsort(length_N[part], kind="stable")] for part in parts]
     return np.concatenate([part[:: -1 if i % 2 else 1] for i, part in enumerate(sorted_)] or [order_N])
