@@ -43,7 +43,7 @@ def test_eval_in_miniature(tmp_path, capsys, together):
     compared = rows["joint mAP@10 of 64 x 64, both ways, beside a loop in Python"]
     assert set(compared["ratio"]) == {"median", "min", "max"}
     small, large = (rows[f"joint mAP@10 of {count} x {count}, memory"] for count in (64, 256))
-    assert 0 < small["bound"]
+    assert small["bound"] > 0
     assert 0 < small["ours"] <= large["ours"]
     assert rows["retrieval, 20 queries among 500"]["bound"] > 0
     start = rows["start of fastgoal --help (reference: python -c pass)"]
