@@ -4,8 +4,6 @@ Both sides have the same weights, batches, optimiser settings and threads. A ste
 backward, the loss and AdamW; images are in memory as views, because decoding is measured by itself.
 """
 
-import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +17,11 @@ import numpy as np
 import torch
 
 from fastgoal.bench import arithmetic
-from fastgoal.bench.harness import Row, alternate, apart, memory, rates, timed
+from fastgoal.bench.alone import alone
+from fastgoal.bench.harness import Row, alternate, memory, rates, timed
 from fastgoal.bench.reference import ReferenceStep
 from fastgoal.bench.workload import VIT_B_16, Samples, docci_lengths, load, photo_table, samples
+from fastgoal.devices import peak_memory
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow
@@ -32,7 +32,7 @@ from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, hash_keys
 from fastgoal.training.precision import Precision, choose_precision
 from fastgoal.training.texts import token_counts
-from fastgoal.training.trainer import peak_memory, train
+from fastgoal.training.trainer import train
 
 GOAL = METHODS["goal"]
 NAMES = {"reference": "reference", "as released": "code as released"}
@@ -80,8 +80,11 @@ class StepBench:
                 yield rates(name, "samples/s", self.batch, two, bound=rate / operations, bound_is=bound_is, aim=aim)
 
     def _memory(self, others: Sequence[str]) -> Iterator[Row]:
-        options = (self.model, self.batch, self.device, self.precision)
-        peaks = {side: apart("fastgoal.bench.step", side, *options)["mib"] for side in ("ours", others[0])}
+        options = {"model": self.model, "batch": self.batch, "device": self.device, "precision": self.precision}
+        peaks = {
+            side: alone("fastgoal.bench.step:alone_step", side=side, **options)["step_mib"]
+            for side in ("ours", others[0])
+        }
         name = f"peak memory of that step, batch {self.batch}"
         yield memory(name, peaks["ours"], peaks[others[0]], aim="<= 0.6")
 
@@ -151,18 +154,11 @@ def _dtype(encoder: DualEncoder, precision: PrecisionName) -> torch.dtype | None
     return choice.dtype
 
 
-def _peak(side: str, model: str, batch: int, device: str, precision: PrecisionName) -> float:
-    """MiB at most in a process that makes one step of one side; AdamW's moments are there before."""
+def alone_step(side: str, model: str, batch: int, device: str, precision: PrecisionName) -> dict[str, float]:
+    """One step of one side, to be called in a process of its own; AdamW's moments are there before."""
     encoder = load(model, device)
     work = samples(encoder, max(batch, len(docci_lengths())))
     step = _ours(encoder, work, precision) if side == "ours" else _theirs(side, encoder, work)
     step(work.rows[:2])
     step([work.rows[i] for i in _batches(encoder, work, batch)[0]])
-    return peak_memory(encoder.device)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    for name, kind in {"side": str, "model": str, "batch": int, "device": str, "precision": str}.items():
-        parser.add_argument(name, type=kind)
-    print(json.dumps({"mib": _peak(**vars(parser.parse_args()))}))
+    return {"step_mib": peak_memory(encoder.device)}

@@ -34,7 +34,9 @@ NO_RANK = int(np.iinfo(np.int64).max)
 """Stands where a query has fewer relevant items than ranks were asked for."""
 
 _STRIP = 1 << 22  # scores of one strip; 16 MiB, more where `_LEAST` rows need it
-_CACHED = 1 << 19  # scores compared at once; 2 MiB, so that they stay in the processor's cache
+# Scores compared at once: 8 MiB, near enough to the processor's cache. Smaller chunks are no faster on an idle machine,
+# and on a busy one several threads wait for each other at the end of every chunk.
+_CACHED = 1 << 21
 # Narrow matrix products take other kernels, in which equal items may get unequal scores, so that ties would go unseen
 # (measured: below 32 rows or columns); and a product of few rows over many items is slow.
 _LEAST = 64
@@ -153,7 +155,8 @@ class _Groups:
             what = f"{queries} queries and {items} items came with group ids of shape {query.shape} and {item.shape}"
             raise DataError(what, mend="Give one group id per query and per item.")
         order = np.argsort(item, kind="stable")
-        first, last = (np.searchsorted(item[order], query, side) for side in ("left", "right"))
+        sorted_N = item[order]
+        first, last = (np.searchsorted(sorted_N, query, side) for side in ("left", "right"))
         if (last == first).any():
             lonely = int(np.argmax(last == first))
             what = f"query {lonely} (group {query[lonely]!r}) has no relevant item"

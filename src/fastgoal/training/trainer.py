@@ -7,7 +7,6 @@ hit; on one CPU thread the final weights are those of the uninterrupted run, bit
 """
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from transformers.utils import logging as log
 
+from fastgoal.devices import peak_memory
 from fastgoal.errors import ConfigError
 from fastgoal.files import read_json, write_json
 from fastgoal.models.dual_encoder import DualEncoder
@@ -262,18 +262,6 @@ def _report(loop: Loop, precision: Precision) -> TrainReport:
         data_wait=round(loop.feed.waited / seconds, 4) if seconds else 0.0,
         config=loop.config.to_mapping(),
     )
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB: allocated on the GPU, or resident in this process (0 on Windows, which does not tell)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    if sys.platform == "win32":
-        return 0.0
-    import resource  # not there on Windows
-
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 @contextmanager
