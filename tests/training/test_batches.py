@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -32,13 +33,13 @@ def collator(encoder: DualEncoder, table: PairsTable, method: str = "goal", budg
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images decoded so far."""
     seen: list[str] = []
-    read = batches.read_image
+    read = batches.read_views
 
-    def spy(path: Any, where: object = None) -> Image.Image:
+    def spy(path: Any, *rest: Any, **named: Any) -> list[npt.NDArray[np.uint8]]:
         seen.append(path.name)
-        return read(path, where)
+        return read(path, *rest, **named)
 
-    monkeypatch.setattr(batches, "read_image", spy)
+    monkeypatch.setattr(batches, "read_views", spy)
     return seen
 
 

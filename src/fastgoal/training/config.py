@@ -138,6 +138,10 @@ class TrainConfig:
     """Newest checkpoints that stay."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is bf16 on a GPU that has it, else fp32; weights and optimiser are float32 always."""
+    exact_decode: bool = False
+    """Decode all pixels of every JPEG. By default one is decoded at a half, a quarter or an eighth of its size where
+    that still has all the pixels its views ask for: faster, and nearly the same pixels. Matching and evaluation are
+    exact always."""
     num_workers: int = 0
     """Processes that decode and tokenise (0: this one)."""
     view_cache_mb: int = 512
