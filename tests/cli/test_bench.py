@@ -63,7 +63,6 @@ def test_scale_in_miniature(tmp_path, capsys, together):
 
 
 def test_decode_in_miniature(tmp_path, capsys):
-    pytest.importorskip("fastgoal.bench.decoding", exc_type=ImportError)
     sizes = ("--width", 500, "--height", 400, "--rounds", 1)
     code, _, err = bench(capsys, "decode", *sizes, "--json", tmp_path / "decode.json")
     assert code == 0, err

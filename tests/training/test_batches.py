@@ -5,16 +5,19 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from fastgoal.data.views import read_views
 from fastgoal.errors import DataError
+from fastgoal.geometry import Box
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import TextBatch
-from fastgoal.pairs import LocalPair, PairsTable
+from fastgoal.pairs import LocalPair, PairsRow, PairsTable
 from fastgoal.regions.region import Region
 from fastgoal.training import batches
 from fastgoal.training.batches import Collator, PairsDataset, Views
@@ -32,13 +35,13 @@ def collator(encoder: DualEncoder, table: PairsTable, method: str = "goal", budg
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the images decoded so far."""
     seen: list[str] = []
-    read = batches.read_image
+    read = batches.read_views
 
-    def spy(path: Any, where: object = None) -> Image.Image:
+    def spy(path: Any, *rest: Any, **named: Any) -> list[npt.NDArray[np.uint8]]:
         seen.append(path.name)
-        return read(path, where)
+        return read(path, *rest, **named)
 
-    monkeypatch.setattr(batches, "read_image", spy)
+    monkeypatch.setattr(batches, "read_views", spy)
     return seen
 
 
@@ -75,6 +78,31 @@ def test_the_cache_stays_within_its_budget(write_table: WriteTable, encoder: Dua
         collate([table[i] for i in range(4)])
     assert len(decoded) == 4 + 2
     assert sum(kept.nbytes for kept in collate.views._kept.values()) == 2 * view
+
+
+def jpeg_rows(table: PairsTable) -> list[tuple[PairsRow, list[Box | None]]]:
+    """Two samples of one photograph; the second has a crop that needs it in full."""
+    noise_HWC = np.random.default_rng(0).integers(0, 256, (20, 25, 3), dtype=np.uint8)
+    Image.fromarray(noise_HWC).resize((200, 160)).save(table.root / "a.jpg")
+    row = replace(table[0], image="a.jpg", width=200, height=160)
+    return [(row, [None, (0, 0, 190, 150)]), (replace(row, id="other"), [None, (9, 9, 49, 60), (0, 0, 190, 150)])]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("kept", [0, 1, 2, 100])
+def test_views_do_not_depend_on_what_was_kept(
+    write_table: WriteTable, encoder: DualEncoder, kept: int, exact: bool
+) -> None:
+    table = write_table()
+    calls = jpeg_rows(table)
+    expected = [
+        read_views(table.root / row.image, encoder.fit, boxes, exact=exact or len(boxes) == 3) for row, boxes in calls
+    ]
+    for order in ([0, 1, 0, 1], [1, 0, 0, 1]):
+        views = Views(table.images, encoder.fit, kept * 32 * 32 * 3, exact=exact)
+        for number in order:
+            np.testing.assert_array_equal(views(*calls[number]), expected[number])
+    assert np.array_equal(expected[0][0], expected[1][0]) == exact
 
 
 @pytest.mark.parametrize(("method", "views"), [("global", 4), ("local", 3), ("no-tsl", 7), ("goal", 7)])

@@ -71,3 +71,4 @@ def test_how_a_run_is_watched_and_fits_into_memory_is_no_part_of_its_trajectory(
     assert TrainConfig(log_every=1, view_cache_mb=0).trajectory() == TrainConfig().trajectory()
     assert TrainConfig(micro_batch=4, checkpoint_activations=True).trajectory() == TrainConfig().trajectory()
     assert TrainConfig(seed=1).trajectory() != TrainConfig().trajectory()
+    assert TrainConfig(exact_decode=True).trajectory() != TrainConfig().trajectory()

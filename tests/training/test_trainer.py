@@ -17,7 +17,7 @@ from fastgoal.interrupts import Interrupted
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
-from fastgoal.training import TrainConfig, train
+from fastgoal.training import TrainConfig, batches, train
 from fastgoal.training.batches import Collator, PairsDataset, Views
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches
@@ -64,6 +64,22 @@ def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None
 @pytest.fixture
 def fresh(small_clip_folder: Path) -> Callable[[], DualEncoder]:
     return lambda: DualEncoder.load(small_clip_folder)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_training_and_its_validation_decode_as_they_are_told(
+    write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path, monkeypatch: Any, exact: bool
+) -> None:
+    seen, read = set(), batches.read_views
+
+    def spy(source: Path, *rest: Any, exact: bool, **named: Any) -> Any:
+        seen.add((source.parent.name, exact))
+        return read(source, *rest, exact=exact, **named)
+
+    monkeypatch.setattr(batches, "read_views", spy)
+    config = TrainConfig(batch_size=4, max_steps=1, text_tokens=77, exact_decode=exact)
+    train(write_table(), fresh(), tmp_path / "run", config, val=write_table(name="val"))
+    assert seen == {("pairs-data", exact), ("val-data", exact)}
 
 
 def test_a_run_equals_a_plain_loop(write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ Crops of several sizes, because how far a JPEG can be decoded small (`draft`) de
 from fastgoal.bench import reference
 from fastgoal.bench.harness import Row, alternate, rates
 from fastgoal.bench.photograph import photo
-from fastgoal.data.images import read_image, read_views
+from fastgoal.data.images import read_image
+from fastgoal.data.views import read_views
 from fastgoal.geometry import ImageFit
 
 SHORT_SIDES = (300, 450, 700, 1100)

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from fastgoal.bench.photograph import photo
 from fastgoal.data.samples import Span
 from fastgoal.embed import View
 from fastgoal.geometry import Box
@@ -88,17 +88,14 @@ PHOTO = (2000, 1500)
 
 
 def photo_table(folder: Path, encoder: DualEncoder, count: int, seed: int = 0) -> PairsTable:
-    """A pairs table of JPEG files of photographs' size and weight, with captions as in `samples`."""
-    rng, (width, height) = np.random.default_rng(seed), PHOTO
+    """A pairs table of JPEG files of a photograph's size and weight, with captions as in `samples`; every sample's crop
+    is the middle of it."""
+    (width, height), data = PHOTO, photo(*PHOTO)
+    region = Region(box=(width / 4, height / 4, 3 * width / 4, 3 * height / 4), source="fixed")
     folder.mkdir(parents=True)
     with PairsWriter(folder / "pairs", root=folder) as writer:
         for row in samples(encoder, count, seed).rows:
-            coarse = rng.integers(0, 256, (height // 20, width // 20, 3), dtype=np.uint8)
-            picture = Image.fromarray(coarse).resize(PHOTO, Image.Resampling.BICUBIC)
-            grain = rng.integers(-12, 13, (height, width, 1))
-            pixels = np.clip(np.asarray(picture) + grain, 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / f"{row.image}.jpg", quality=90)
-            region = Region(box=(width / 4, height / 4, 3 * width / 4, 3 * height / 4), source="fixed")
+            (folder / f"{row.image}.jpg").write_bytes(data)
             writer.add(replace(row, image=f"{row.image}.jpg", width=width, height=height, regions=(region,)))
     return PairsTable.open(folder / "pairs")
 

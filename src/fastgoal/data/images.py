@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from fastgoal.errors import ConfigError, DataError
-from fastgoal.geometry import Box, ImageFit, placement
+from fastgoal.geometry import Box, ImageFit, Placement, placement
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff"})
 MAX_PIXELS = 89_478_485
@@ -39,6 +39,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SWAPS_SIDES = [_TURNS[orientation] for orientation in (5, 6, 7, 8)]
 # What Pillow's decoders raise on broken files, depending on the format and on where it is broken.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -54,7 +55,21 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
         DataError: not there, no regular file, empty, not an image, truncated, too large or too elongated, or of
             floating-point pixels.
     """
-    where = where if where is not None else ("image bytes" if isinstance(source, bytes) else source)
+    where = named(source, where)
+    return decode_image(open_image(source, where), where)
+
+
+def named(source: str | Path | bytes, where: object = None) -> object:
+    """What an error calls an image."""
+    return where if where is not None else ("image bytes" if isinstance(source, bytes) else source)
+
+
+def open_image(source: str | Path | bytes, where: object) -> Image.Image:
+    """An image whose header says that it may be decoded, and of which nothing is decoded yet.
+
+    Raises:
+        DataError: as `read_image`, as far as the header tells.
+    """
     data = source if isinstance(source, bytes) else _read_bytes(Path(source), where)
     if not data:
         raise DataError(
@@ -67,12 +82,36 @@ def read_image(source: str | Path | bytes, where: object = None) -> Image.Image:
     if max(image.size) > MAX_ASPECT * min(image.size):
         mend = f"Crop it so that its long side is at most {MAX_ASPECT} times the short one."
         raise DataError(f"the image is too elongated ({size})", where=where, mend=mend)
+    return image
+
+
+def decode_image(image: Image.Image, where: object) -> Image.Image:
+    """The pixels of an opened image as upright RGB.
+
+    Raises:
+        DataError: truncated, or of floating-point pixels.
+    """
     try:
         image.load()
     except _BROKEN as error:
         mend = "The file is probably truncated; copy it again or remove it from the data."
         raise DataError("the image cannot be decoded", where=where, mend=f"{mend} Pillow says: {error}.") from error
-    return _rgb(_upright(image), where)
+    turn = turn_of(image)
+    return _rgb(image if turn is None else image.transpose(turn), where)
+
+
+def turn_of(image: Image.Image) -> Image.Transpose | None:
+    """What brings an opened image upright, by its EXIF orientation; None if it stands upright."""
+    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that editors left malformed.
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except _BROKEN:
+        return None
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened image once it is upright."""
+    return (image.height, image.width) if turn_of(image) in _SWAPS_SIDES else image.size
 
 
 def max_pixels() -> int:
@@ -116,15 +155,6 @@ def _too_large(size: str, where: object) -> DataError:
     return DataError(f"the image is too large ({size})", where=where, mend=f"Scale it below {max_pixels():,} pixels.")
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that editors left malformed.
-    try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except _BROKEN:
-        return image
-    return image if turn is None else image.transpose(turn)
-
-
 def _rgb(image: Image.Image, where: object) -> Image.Image:
     if image.mode == "F":
         mend = "Save it with 8 or 16 bits per channel."
@@ -152,19 +182,28 @@ def fit_pixels(image: Image.Image, fit: ImageFit, box: Box | None = None) -> npt
         DataError: the box is empty, not in whole pixels, or leaves the image.
     """
     # Crop first: resizing with Pillow's `box=` would blend in pixels from outside the crop.
-    image = image if box is None else image.crop(_whole_pixels(box, image))
+    image = image if box is None else image.crop(whole_pixels(box, *image.size))
     place = placement(image.width, image.height, fit)
-    resized = image.resize((place.width, place.height), resample=fit.resample)
+    return on_square(image.resize((place.width, place.height), resample=fit.resample), place, fit)
+
+
+def on_square(resized: Image.Image, place: Placement, fit: ImageFit) -> npt.NDArray[np.uint8]:
+    """The square, uint8 H x W x C, of an image that was resized as `place` says: cut, or centred on black."""
     if (place.width, place.height) != (fit.size, fit.size):
         resized = resized.crop((-place.left, -place.top, fit.size - place.left, fit.size - place.top))  # black outside
     return np.array(resized)
 
 
-def _whole_pixels(box: Box, image: Image.Image) -> tuple[int, int, int, int]:
+def whole_pixels(box: Box, width: int, height: int) -> tuple[int, int, int, int]:
+    """The box as integers.
+
+    Raises:
+        DataError: it is empty, not in whole pixels, or leaves an image of `width` x `height`.
+    """
     x1, y1, x2, y2 = (int(value) for value in box)
-    if (x1, y1, x2, y2) != tuple(box) or not (0 <= x1 < x2 <= image.width and 0 <= y1 < y2 <= image.height):
+    if (x1, y1, x2, y2) != tuple(box) or not (0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height):
         mend = "Clip it to the image and round it outward to whole pixels."
-        raise DataError(f"the box {tuple(box)} is no crop of a {image.width} x {image.height} image", mend=mend)
+        raise DataError(f"the box {tuple(box)} is no crop of a {width} x {height} image", mend=mend)
     return x1, y1, x2, y2
 
 

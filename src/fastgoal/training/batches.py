@@ -1,7 +1,8 @@
 """From rows of the pairs table to batches: what of each sample the model sees.
 
-An image is decoded once per sample for both of its views (the whole image and the region's crop); views are kept as
-uint8 while the memory budget lasts. Which of its local pairs a sample brings is said in `choice`.
+An image is decoded once per sample for all of its views (the whole image and the regions' crops), a JPEG no larger
+than they need it; views are kept as uint8 while the memory budget lasts. Which of its local pairs a sample brings is
+said in `choice`.
 
 Shapes: N samples, B samples of a batch, K local pairs of a sample at most, V local pairs of all, P patches, T tokens,
 H = W pixels, C = 3 channels.
@@ -17,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.store import ImageStore
+from fastgoal.data.views import Pixels, read_views, reduction
 from fastgoal.errors import DataError
 from fastgoal.geometry import Box, ImageFit, PatchRule, patch_weights
 from fastgoal.losses import LossWeights
@@ -29,7 +30,6 @@ from fastgoal.training.choice import Chosen, PairChoice, choose
 from fastgoal.training.order import hash_keys
 from fastgoal.training.texts import Texts
 
-Pixels = npt.NDArray[np.uint8]
 ViewsOf = Callable[[PairsRow, Sequence[Box | None]], list[Pixels]]
 """One H x W x C view per box; None is the whole image."""
 ONE_PAIR = PairChoice()
@@ -165,23 +165,32 @@ class Views:
     """The model's uint8 views of an image and of its crops, from one decode, kept while `budget` bytes last.
 
     What was kept stays: an epoch visits everything once, so throwing out the oldest would throw out what comes next.
+    A view depends on the sample and the model's fit alone, never on what was kept: with another cache, or after a
+    restart, training sees the same pixels.
+
+    Args:
+        budget: bytes.
+        exact: decode all pixels of every image, not only as many as the sample's views need.
     """
 
-    def __init__(self, images: ImageStore, fit: ImageFit, budget: int) -> None:
-        self._images, self._fit, self._left = images, fit, budget
-        self._kept: dict[tuple[str, Box | None], Pixels] = {}
+    def __init__(self, images: ImageStore, fit: ImageFit, budget: int, *, exact: bool = False) -> None:
+        self._images, self._fit, self._left, self._exact = images, fit, budget, exact
+        self._kept: dict[tuple[str, int, Box | None], Pixels] = {}
 
     def __call__(self, row: PairsRow, boxes: Sequence[Box | None]) -> list[Pixels]:
         """One H x W x C view per box; None is the whole image."""
-        found = {box: self._kept.get((row.image, box)) for box in boxes}
-        if any(view is None for view in found.values()):
-            image = read_image(self._images.open(row.image), where=f"image of sample {row.id!r}")
-            for box in [box for box, view in found.items() if view is None]:
-                found[box] = self._keep((row.image, box), fit_pixels(image, self._fit, box))
-        return [view for box in boxes if (view := found[box]) is not None]
+        # Samples that share an image may need it drafted differently.
+        by = 1 if self._exact else reduction(boxes, row.width, row.height, self._fit)
+        keys = [(row.image, by, box) for box in boxes]
+        if any(key not in self._kept for key in keys):
+            # All of them again, as those that are missing might do with a smaller draft.
+            source, where = self._images.open(row.image), f"image of sample {row.id!r}"
+            views = read_views(source, self._fit, boxes, exact=self._exact, where=where)
+            return [self._keep(key, view) for key, view in zip(keys, views, strict=True)]
+        return [self._kept[key] for key in keys]
 
-    def _keep(self, key: tuple[str, Box | None], view: Pixels) -> Pixels:
-        if view.nbytes <= self._left:
+    def _keep(self, key: tuple[str, int, Box | None], view: Pixels) -> Pixels:
+        if key not in self._kept and view.nbytes <= self._left:
             self._left -= view.nbytes
             self._kept[key] = view
         return view

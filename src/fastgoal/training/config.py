@@ -146,6 +146,10 @@ class TrainConfig:
     compile: bool = False
     """Compile the towers (torch.compile): the first steps wait for it, minutes on a CPU. It needs Triton on a GPU, and
     on a CPU a C++ compiler; there it gained nothing as far as measured (`tiny`, ViT-B/16)."""
+    exact_decode: bool = False
+    """Decode all pixels of every JPEG. By default one is decoded at a half, a quarter or an eighth of its size where
+    that still has all the pixels its views ask for: faster, and nearly the same pixels. Matching and evaluation are
+    exact always."""
     num_workers: int = 0
     """Processes that decode and tokenise (0: this one)."""
     view_cache_mb: int = 512

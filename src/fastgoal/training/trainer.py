@@ -184,12 +184,13 @@ def _loop(
     """Of the cache, 11/16 are for views, 1/16 for tokens, a quarter for validation; workers share the first two."""
     share = config.view_cache_mb * 2**20 // 16
     own = share // max(1, config.num_workers)
-    views = Views(table.images, encoder.fit, 11 * own)
+    exact = config.exact_decode
+    views = Views(table.images, encoder.fit, 11 * own, exact=exact)
     choice = PairChoice(
         count=config.pairs_per_sample, weights=config.pair_weights, in_image_negatives=config.in_image_negatives
     )
     collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, choice=choice, text_budget=own)
-    validate = RetrievalValidation.of(val, encoder, 4 * share) if isinstance(val, PairsTable) else val
+    validate = RetrievalValidation.of(val, encoder, 4 * share, exact=exact) if isinstance(val, PairsTable) else val
     batches = EpochBatches(
         dataset.id_N,
         dataset.image_N,

@@ -36,11 +36,13 @@ class RetrievalValidation:
     batch_size: int = 64
 
     @classmethod
-    def of(cls, table: PairsTable, encoder: DualEncoder, budget: int, batch_size: int = 64) -> "RetrievalValidation":
+    def of(
+        cls, table: PairsTable, encoder: DualEncoder, budget: int, batch_size: int = 64, *, exact: bool = False
+    ) -> "RetrievalValidation":
         rows = [row for row in table if row.skip is None]
         if not rows:
             raise DataError("no usable sample to validate on", where=table.folder, mend="Give another table, or none.")
-        return cls(rows, Views(table.images, encoder.fit, budget), batch_size)
+        return cls(rows, Views(table.images, encoder.fit, budget, exact=exact), batch_size)
 
     def __call__(self, encoder: DualEncoder) -> float:
         first_of = {row.image: row for row in reversed(self.rows)}
