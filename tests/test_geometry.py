@@ -184,3 +184,13 @@ def test_squashed_patches_hold_the_boxs_share_of_the_image(corners, width, heigh
     assert parts["area"].sum() / grid**2 == pytest.approx(share, abs=1e-5)
     assert (parts["inside"] <= parts["area"] + 1e-5).all()
     assert (parts["area"] <= parts["overlap"] + 1e-5).all()
+
+
+def test_a_patch_that_a_box_only_touches_has_no_area():
+    """Edges of patches, taken back to pixels of the image, come out a rounding error beside themselves."""
+    fit, edges = ImageFit(mode="squash", size=96, resize=96), np.arange(9) / 8
+    for width in range(97, 130):
+        boxes = [(0, 0, edge * width, 50) for edge in edges[1:]]
+        for rule in ("area", "overlap"):
+            weights = patch_weights(boxes, [(width, 50)] * 8, fit, 8, rule=rule)
+            assert (weights > 0).sum(axis=1).tolist() == [8 * count for count in range(1, 9)]

@@ -152,7 +152,7 @@ def _share(share_B2G: Floats, rule: PatchRule, tolerance: float) -> Floats:
         return (share_B2G > tolerance).astype(np.float64)
     if rule == "inside":
         return (share_B2G > 1 - tolerance).astype(np.float64)
-    return np.clip(share_B2G, 0, 1)
+    return np.where(share_B2G > tolerance, np.clip(share_B2G, 0, 1), 0)
 
 
 def _boxes(boxes_N4: npt.ArrayLike) -> Floats:

@@ -84,6 +84,10 @@ class PairsRow:
     skip: str | None = None
 
 
+_UNSAID = {"embed": "crops"}
+"""What a setting is where an origin does not name it: tables are older than the choice."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """What the rows depend on: two runs may share a folder only if all of it is equal."""
@@ -95,7 +99,7 @@ class Origin:
 
     def differences(self, other: "Origin") -> list[str]:
         """`name: mine, then other's` for everything that differs."""
-        mine, theirs = ({**asdict(origin), **origin.settings} for origin in (self, other))
+        mine, theirs = ({**asdict(origin), **_UNSAID, **origin.settings} for origin in (self, other))
         names = [name for name in mine | theirs if name != "settings" and mine.get(name) != theirs.get(name)]
         return [f"{name} was {mine.get(name)!r}, now {theirs.get(name)!r}" for name in names]
 

@@ -44,3 +44,8 @@ def test_samples_without_a_pair_are_told_apart_from_skipped_ones():
     lines = describe(report).splitlines()
     assert lines[0].startswith("4 of 9 samples have a local pair")
     assert lines[1:] == ["without a pair 3: whole image won", "without a pair 1: no region", "skipped 1: not an image"]
+
+
+def test_dense_is_asked_for_by_name(tmp_path, small_clip_folder):
+    match(good(tmp_path), out=tmp_path / "pairs", regions="fixed", matcher=str(small_clip_folder), embed="dense")
+    assert PairsTable.open(tmp_path / "pairs").manifest.origin.settings["embed"] == "dense"

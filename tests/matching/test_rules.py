@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastgoal.data.samples import GivenRegion
-from fastgoal.matching.rules import about, known_pairs, true_pairs
+from fastgoal.matching.rules import about, allowed_pairs, known_pairs
 from fastgoal.regions.region import Region
 
 SENTENCES = [(0, 10), (11, 20), (21, 30)]
@@ -36,9 +36,9 @@ def test_a_region_that_is_not_the_box_is_not_its_truth():
     assert not known_pairs(SENTENCES, outside, REGIONS).any()
 
 
-def test_only_true_pairs_are_chosen_best_first():
+def test_only_allowed_pairs_are_chosen_best_first():
     known = known_pairs(SENTENCES, GIVEN, REGIONS)
     sim = np.array([[0.2, 0.9, 0.1], [0.9, 0.6, 0.1], [0.99, 0.99, 0.99]])
-    pairs = true_pairs(sim, known)
+    pairs = allowed_pairs(sim, known)
     assert [(pair.sentence, pair.region, pair.similarity) for pair in pairs] == [(1, 1, 0.6), (0, 0, 0.2)]
-    assert true_pairs(sim, np.zeros_like(known)) == []
+    assert allowed_pairs(sim, np.zeros_like(known)) == []

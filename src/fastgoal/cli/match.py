@@ -16,7 +16,7 @@ from fastgoal.cli.common import (
     write_result,
 )
 from fastgoal.data.source import open_source
-from fastgoal.matching import MatchReport, MatchSettings, Rule, usual_rule
+from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, usual_rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.regions import make_proposer
@@ -32,6 +32,7 @@ def match(
     sam: Sam = None,
     matcher: str = "tiny",
     rule: Rule | None = None,
+    embed: Embed = "crops",
     language: str = "en",
     batch: int | None = None,
     limit: Limit = None,
@@ -57,8 +58,10 @@ def match(
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.
+        embed: `crops` encodes every region by itself; `dense` encodes each image once and reads its regions out of the
+            patches: many times less work, for a matcher that was trained by token similarity.
         language: of the captions, for cutting sentences.
-        batch: crops or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
+        batch: crops (with `--embed dense`: images) or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
@@ -66,7 +69,8 @@ def match(
     encoder = DualEncoder.load(matcher, device=device)
     regions = regions or ("given" if rule == "true" else "flism")
     proposer = make_proposer(regions, detector=detector, sam=sam, device=device)
-    settings = MatchSettings(rule=rule or usual_rule(regions), language=language, batch=batch, overwrite=overwrite)
+    rule = rule or usual_rule(regions)
+    settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
     report = match_pairs(source, encoder, proposer, out, settings)
     print(describe(report))
     write_result(json, report.to_json())

@@ -1,15 +1,17 @@
 """Matching: which sentence of a caption says what about which region of its image.
 
-    samples -> (regions, crops), sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
+    samples -> candidate regions, sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
 
-`rules` chooses pairs, `judge` says how good they are, `match` does the work on images and files.
+`candidates` embeds regions, `rules` chooses pairs, `judge` says how good they are, `match` does the work on files.
 """
 
+from fastgoal.matching.candidates import Embed
 from fastgoal.matching.judge import MatchReport, precision, summarise
 from fastgoal.matching.match import MatchSettings, fingerprint, match
 from fastgoal.matching.rules import Rule, select_pairs, usual_rule
 
 __all__ = [
+    "Embed",
     "MatchReport",
     "MatchSettings",
     "Rule",

@@ -102,12 +102,20 @@ def summarise(
     )
 
 
+_NO_PAIR: Mapping[Rule, str] = {
+    "flism": "no region within the matcher's sight",
+    "lism": "whole image won",
+    "true": "no sentence is known to speak of a region",
+}
+"""Why sentences and regions make no pair."""
+
+
 def _why_none(row: PairsRow, rule: Rule) -> str:
     if not row.sentences:
         return "no sentence"
     if not row.regions:
         return "no region"
-    return "whole image won" if rule == "lism" else "no sentence is known to speak of a region"
+    return _NO_PAIR[rule]
 
 
 def precision(

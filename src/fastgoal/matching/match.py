@@ -1,10 +1,10 @@
 """The pass over images and captions that fills a pairs table.
 
 The one idea: a shard of the table is a function of its samples alone. Within a shard every image is decoded once and
-crops and sentences are embedded in batches across images; nothing crosses from one shard to the next, so an interrupted
-run continues to the same table.
+candidates and sentences are embedded in batches across images; nothing crosses from one shard to the next, so an
+interrupted run continues to the same table.
 
-Shapes: N crops or texts of a shard, C candidates and S sentences of one sample, D the joint embedding.
+Shapes: N texts of a shard, C candidates and S sentences of one sample, D the joint embedding.
 """
 
 import hashlib
@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -21,29 +20,24 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from transformers import PreTrainedConfig
 
-from fastgoal.ahead import look_ahead
-from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.samples import Sample, Span
 from fastgoal.data.sentences import split_sentences
 from fastgoal.data.source import Source
 from fastgoal.data.store import ImageStore
-from fastgoal.embed import embed_images, embed_texts
+from fastgoal.embed import embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
-from fastgoal.geometry import ImageFit
+from fastgoal.matching.candidates import Candidates, Embed, Look, cut, embed_candidates, looks_at
 from fastgoal.matching.judge import MatchReport, summarise
-from fastgoal.matching.rules import Rule, known_pairs, select_pairs, true_pairs, without_whole
+from fastgoal.matching.rules import Rule, allowed_pairs, known_pairs, without_whole
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import tokenizer_facts
 from fastgoal.pairs import Origin, PairsRow, PairsTable, PairsWriter
 from fastgoal.progress import Progress
-from fastgoal.regions.region import Proposer, Region, Staged, propose_for, reads
+from fastgoal.regions.region import Proposer, Staged, reads
 
 Floats = npt.NDArray[np.float32]
-View = npt.NDArray[np.uint8]
-"""A crop as the matcher takes it, `fit.size` square, H x W x C."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,15 +47,19 @@ class MatchSettings:
     rule: `flism` (FAST-GOAL) chooses among the regions; `lism` (GOAL) has the whole image as one more candidate, and a
         sample whose best pair is with the whole image gets none; `true` chooses among the sentences and boxes that the
         data says belong together, an upper bound for any matcher.
+    embed: `crops` encodes every candidate by itself; `dense` encodes the whole image once and reads each candidate out
+        of its patches, for matchers that were trained by token similarity.
     language: of the captions, for cutting sentences (ISO 639).
-    batch: crops or sentences per forward pass; None: 32 on a CPU, where small batches stay in its cache, else 256.
+    batch: crops (`dense`: images) or sentences per forward pass; None: 32 on a CPU, where small batches stay in its
+        cache, else 256.
     images: images that the proposer sees at once.
-    workers: threads that decode, propose and cut crops while the matcher computes; 0 does all in turn.
+    workers: threads that decode, propose and cut views while the matcher computes; 0 does all in turn.
     shard_rows: samples per shard: the most that a kill loses.
     overwrite: drop a table that is already in the folder.
     """
 
     rule: Rule = "flism"
+    embed: Embed = "crops"
     language: str = "en"
     batch: int | None = None
     images: int = 16
@@ -72,10 +70,24 @@ class MatchSettings:
     def __post_init__(self) -> None:
         if self.rule not in get_args(Rule):
             raise ConfigError(f"unknown rule {self.rule!r}", where="rule", mend="Use flism, lism or true.")
+        if self.embed not in get_args(Embed):
+            raise ConfigError(f"unknown way {self.embed!r}", where="embed", mend="Use crops or dense.")
         for name, least in {"batch": 1, "images": 1, "workers": 0, "shard_rows": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{value} is too small", where=name, mend=f"Use at least {least}.")
+
+    @property
+    def decisive(self) -> dict[str, str]:
+        """What the rows depend on. Crops go unsaid, as in tables from before there was another way."""
+        dense = {"embed": self.embed} if self.embed == "dense" else {}
+        return {"rule": self.rule, "language": self.language, **dense}
+
+    def expect(self, encoder: DualEncoder) -> None:
+        """Raises ConfigError where the matcher cannot do what is asked."""
+        if self.embed == "dense" and not encoder.traits.projects_parts:
+            what = f"{encoder.traits.title} has no projection for patches, so that it cannot match dense"
+            raise ConfigError(what, where="embed", mend="Use crops (--embed crops), or a model of the CLIP family.")
 
 
 def match(
@@ -89,20 +101,22 @@ def match(
     """Write the pairs table of `source` to the folder `out`; run again after an interruption, it continues.
 
     Args:
-        encoder: the matcher; embeds crops and sentences, each alone.
+        encoder: the matcher; embeds candidates and sentences.
         proposer: gives the candidate regions.
         progress: show a bar on standard error.
 
     Raises:
+        ConfigError: `dense` with a matcher that cannot project patches.
         DataError: `out` holds a table made differently (or something else), without `overwrite`; no image can be read.
         ModelError: the matcher's embeddings are not finite.
     """
     settings = settings or MatchSettings()
+    settings.expect(encoder)
     origin = Origin(
         data=source.key,
         matcher=encoder.fingerprint,
         detector=fingerprint(proposer),
-        settings={"rule": settings.rule, "language": settings.language},
+        settings=settings.decisive,
     )
     begin, rows, stages = time.perf_counter(), settings.shard_rows, _stages(proposer)
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
@@ -177,24 +191,32 @@ def match_samples(
     """The rows of some samples, in their order: an image is decoded once for all captions that share its candidates."""
     pictures = [(sample.image, reads(proposer, sample)) for sample in samples]  # equal ones share their candidates
     count, first = Counter(pictures), dict(reversed(list(zip(pictures, samples, strict=True))))
-    looks: list[_Look] = []
+    looks: list[Look] = []
 
-    def views() -> Iterator[View]:
-        ahead = _look_ahead([first[picture] for picture in count], images, encoder.fit, proposer, settings)
+    def passing() -> Iterator[Look]:
+        ahead = looks_at(
+            [first[picture] for picture in count],
+            images,
+            encoder.fit,
+            proposer,
+            embed=settings.embed,
+            whole=settings.rule == "lism",
+            group=settings.images,
+            workers=settings.workers,
+        )
         for look, sharing in zip(ahead, count.values(), strict=True):
             looks.append(replace(look, views=()))  # the regions stay, the pixels go
-            yield from look.views
+            yield look
             if bar is not None:
                 bar.update(sharing)
 
     batch = settings.batch or batch_for(encoder.device)
-    crops_ND = embed_images(encoder, views(), batch=batch)
-    per_look = _cut(crops_ND, [look.candidates for look in looks])
-    seen = dict(zip(count, zip(looks, per_look, strict=True), strict=True))
+    candidates = embed_candidates(encoder, passing(), settings.embed, batch)
+    seen = dict(zip(count, zip(looks, candidates, strict=True), strict=True))
     spans = [split_sentences(sample.caption, settings.language) for sample in samples]
     texts = [s.caption[start:end] for s, own in zip(samples, spans, strict=True) for start, end in own]
     texts_ND, _ = embed_texts(encoder, texts, batch=batch)
-    per_sample = _cut(texts_ND, [len(own) for own in spans])
+    per_sample = cut(texts_ND, [len(own) for own in spans])
     return [
         _row(sample, own, *seen[picture], texts_SD, settings.rule)
         for sample, picture, own, texts_SD in zip(samples, pictures, spans, per_sample, strict=True)
@@ -202,84 +224,20 @@ def match_samples(
 
 
 def batch_for(device: torch.device) -> int:
-    """Crops or sentences per forward pass: on a CPU small batches stay in its cache."""
+    """Views or sentences per forward pass: on a CPU small batches stay in its cache."""
     return 32 if device.type == "cpu" else 256
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Look:
-    """One image as the matcher sees it. `candidates` counts the views: the regions, then the whole image if asked."""
-
-    width: int = 0
-    height: int = 0
-    regions: tuple[Region, ...] = ()
-    views: tuple[View, ...] = ()
-    candidates: int = 0
-    skip: str | None = None
-
-
-def _look_ahead(
-    samples: Sequence[Sample], images: ImageStore, fit: ImageFit, proposer: Proposer, settings: MatchSettings
-) -> Iterator[_Look]:
-    """Looks in the samples' order, made some groups ahead."""
-    starts = range(0, len(samples), settings.images)
-    groups = ([(s, _find(images, s.image)) for s in samples[i : i + settings.images]] for i in starts)
-    look = partial(_look, fit=fit, proposer=proposer, whole=settings.rule == "lism")
-    for looks in look_ahead(look, groups, settings.workers, ahead=settings.workers):
-        yield from looks
-
-
-def _look(
-    found: Sequence[tuple[Sample, Path | bytes | DataError]], fit: ImageFit, proposer: Proposer, whole: bool
-) -> list[_Look]:
-    opened = [(sample, _open(raw, sample.image)) for sample, raw in found]
-    readable = [(sample, pixels) for sample, pixels in opened if not isinstance(pixels, str)]
-    proposed = propose_for(proposer, [s for s, _ in readable], [pixels for _, pixels in readable]) if readable else []
-    cropped = (_crop(pixels, regions, fit, whole) for (_, pixels), regions in zip(readable, proposed, strict=True))
-    return [_Look(skip=pixels) if isinstance(pixels, str) else next(cropped) for _, pixels in opened]
-
-
-def _crop(pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, whole: bool) -> _Look:
-    boxes = [region.box for region in regions] + [None] * whole
-    return _Look(
-        width=pixels.width,
-        height=pixels.height,
-        regions=tuple(regions),
-        views=tuple(fit_pixels(pixels, fit, box) for box in boxes),
-        candidates=len(boxes),
-    )
-
-
-def _find(images: ImageStore, uri: str) -> Path | bytes | DataError:
-    try:
-        return images.open(uri)
-    except DataError as error:
-        return error
-
-
-def _open(raw: Path | bytes | DataError, uri: str) -> Image.Image | str:
-    """The upright image, or the reason why there is none."""
-    try:
-        return raw.what if isinstance(raw, DataError) else read_image(raw, where=uri)
-    except DataError as error:
-        return error.what
-
-
-def _cut(rows_ND: Floats, sizes: Sequence[int]) -> list[Floats]:
-    return np.split(rows_ND, np.cumsum(sizes)[:-1]) if sizes else []
-
-
 def _row(
-    sample: Sample, sentences: Sequence[Span], look: _Look, crops_CD: Floats, texts_SD: Floats, rule: Rule
+    sample: Sample, sentences: Sequence[Span], look: Look, candidates: Candidates, texts_SD: Floats, rule: Rule
 ) -> PairsRow:
-    sim_SC = texts_SD @ crops_CD.T
+    sim_SC = texts_SD @ candidates.embedding_CD.T
     if not np.isfinite(sim_SC).all():
         mend = "Check the matcher's weights."
         raise ModelError("the matcher's embeddings are not finite", where=f"sample {sample.id}", mend=mend)
+    allowed_SC = np.broadcast_to(candidates.seen_C, sim_SC.shape)
     if rule == "true":
-        pairs = true_pairs(sim_SC, known_pairs(sentences, sample.regions, look.regions))
-    else:
-        pairs = without_whole(select_pairs(sim_SC), len(look.regions))
+        allowed_SC = allowed_SC & known_pairs(sentences, sample.regions, look.regions)
     return PairsRow(
         id=sample.id,
         image=sample.image,
@@ -288,6 +246,6 @@ def _row(
         caption=sample.caption,
         sentences=tuple(sentences),
         regions=look.regions,
-        pairs=tuple(pairs),
+        pairs=tuple(without_whole(allowed_pairs(sim_SC, allowed_SC), len(look.regions))),
         skip=look.skip,
     )

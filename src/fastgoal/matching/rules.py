@@ -53,10 +53,10 @@ def without_whole(pairs: Sequence[LocalPair], whole: int) -> list[LocalPair]:
     return [] if pairs and pairs[0].region == whole else [pair for pair in pairs if pair.region != whole]
 
 
-def true_pairs(sim_SR: Similarities, known_SR: Bools) -> list[LocalPair]:
-    """As `select_pairs`, among the sentences and regions that are known to belong together."""
-    kept = np.flatnonzero(known_SR.any(axis=1))
-    pairs = select_pairs(np.where(known_SR, sim_SR, -np.inf)[kept])
+def allowed_pairs(sim_SC: Similarities, allowed_SC: Bools) -> list[LocalPair]:
+    """As `select_pairs`, among the sentences and candidates that may be together; a sentence without any has none."""
+    kept = np.flatnonzero(allowed_SC.any(axis=1))
+    pairs = select_pairs(np.where(allowed_SC, sim_SC, -np.inf)[kept])
     return [replace(pair, sentence=int(kept[pair.sentence])) for pair in pairs]
 
 
