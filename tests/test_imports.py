@@ -22,6 +22,7 @@ FLOW = (
     "losses",
     "models",
     "embed",
+    "cache",
     "pairs",
     "checking",
     "captioning",

@@ -39,6 +39,7 @@ def match(
     root: Root = None,
     columns: ColumnNames = USUAL,
     device: Device = "cpu",
+    cache: Path | None = None,
     overwrite: bool = False,
     json: Json = None,
 ) -> None:
@@ -62,6 +63,8 @@ def match(
             patches: many times less work, for a matcher that was trained by token similarity.
         language: of the captions, for cutting sentences.
         batch: crops (with `--embed dense`: images) or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
+        cache: folder that keeps the embeddings of crops and sentences: matching the same images again with other
+            settings encodes only what is new.
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
@@ -71,7 +74,7 @@ def match(
     proposer = make_proposer(regions, detector=detector, sam=sam, device=device)
     rule = rule or usual_rule(regions)
     settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
-    report = match_pairs(source, encoder, proposer, out, settings)
+    report = match_pairs(source, encoder, proposer, out, settings, cache=cache)
     print(describe(report))
     write_result(json, report.to_json())
 
@@ -89,6 +92,8 @@ def describe(report: MatchReport) -> str:
             f"pair precision {report.pair_precision:.1%} (chance {report.chance or 0:.1%}), "
             f"proposal recall {report.proposal_recall or 0:.1%}, sources {dict(report.sources or {})}"
         )
+    if report.embeddings:
+        lines.append("embeddings: {found:,} from the cache, {made:,} made".format(**report.embeddings))
     if report.stages:
         lines.append("candidates left: " + ", ".join(f"{name} {count:,}" for name, count in report.stages.items()))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ Shapes: C candidates of an image, N of several; B images of a batch; P patches, 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 from fastgoal.ahead import look_ahead
+from fastgoal.cache import EmbeddingCache, view_keys
 from fastgoal.data.images import fit_pixels, read_image
 from fastgoal.data.samples import Sample
 from fastgoal.data.store import ImageStore
@@ -45,8 +46,9 @@ class Look:
     """One image as the matcher sees it.
 
     boxes: the candidates: the regions', then the whole image's if asked for.
-    views: what is encoded, `fit.size` square, H x W x C: a crop of each candidate, or, for `dense`, the whole image
-        alone. None without candidates.
+    views: what is encoded, `fit.size` square, H x W x C: a crop of each candidate that no cache has, or, for `dense`,
+        the whole image alone. None without candidates.
+    keys, places: with a cache, each crop's key in it, and where its row is (-1: nowhere yet).
     skip: why the image cannot be used.
     """
 
@@ -55,6 +57,8 @@ class Look:
     regions: tuple[Region, ...] = ()
     boxes: tuple[Box, ...] = ()
     views: tuple[View, ...] = ()
+    keys: tuple[bytes, ...] = ()
+    places: tuple[int, ...] = ()
     skip: str | None = None
 
 
@@ -80,6 +84,7 @@ def looks_at(
     whole: bool,
     group: int,
     workers: int,
+    cache: EmbeddingCache | None = None,
 ) -> Iterator[Look]:
     """A look at each sample's image, in the samples' order, made some groups ahead.
 
@@ -88,10 +93,11 @@ def looks_at(
         whole: the whole image is one more candidate.
         group: images that the proposer sees at once.
         workers: threads; 0 does all in turn.
+        cache: asked which crops need not be cut.
     """
     starts = range(0, len(samples), group)
     groups = ([(s, _find(images, s.image)) for s in samples[i : i + group]] for i in starts)
-    look = partial(_looks, fit=fit, proposer=proposer, embed=embed, whole=whole)
+    look = partial(_looks, fit=fit, proposer=proposer, embed=embed, whole=whole, cache=cache)
     for looks in look_ahead(look, groups, workers, ahead=workers):
         yield from looks
 
@@ -102,25 +108,54 @@ def _looks(
     proposer: Proposer,
     embed: Embed,
     whole: bool,
+    cache: EmbeddingCache | None,
 ) -> list[Look]:
+    found = found if cache is None else [(sample, _content(raw)) for sample, raw in found]
     opened = [(sample, _open(raw, sample.image)) for sample, raw in found]
     readable = [(sample, pixels) for sample, pixels in opened if not isinstance(pixels, str)]
     proposed = propose_for(proposer, [s for s, _ in readable], [pixels for _, pixels in readable]) if readable else []
-    made = (_look(pixels, own, fit, embed, whole) for (_, pixels), own in zip(readable, proposed, strict=True))
-    return [Look(skip=pixels) if isinstance(pixels, str) else next(made) for _, pixels in opened]
+    regions_of = iter(proposed)
+    looks = []
+    for (_, raw), (_, pixels) in zip(found, opened, strict=True):
+        if isinstance(pixels, str):
+            looks.append(Look(skip=pixels))
+            continue
+        own = next(regions_of)
+        boxes = tuple(region.box for region in own) + (_everything(pixels),) * whole
+        look = Look(width=pixels.width, height=pixels.height, regions=tuple(own), boxes=boxes)
+        looks.append(_with_views(look, pixels, raw, fit, embed, cache))
+    return looks
 
 
-def _look(pixels: Image.Image, regions: Sequence[Region], fit: ImageFit, embed: Embed, whole: bool) -> Look:
-    everything: Box = (0, 0, pixels.width, pixels.height)
-    boxes = tuple(region.box for region in regions) + (everything,) * whole
-    encoded = boxes if embed == "crops" else (everything,) * bool(boxes)
-    return Look(
-        width=pixels.width,
-        height=pixels.height,
-        regions=tuple(regions),
-        boxes=boxes,
-        views=tuple(fit_pixels(pixels, fit, box) for box in encoded),
-    )
+def _with_views(
+    look: Look,
+    pixels: Image.Image,
+    raw: Path | bytes | DataError,
+    fit: ImageFit,
+    embed: Embed,
+    cache: EmbeddingCache | None,
+) -> Look:
+    if embed == "dense":
+        whole = (fit_pixels(pixels, fit),) if look.boxes else ()
+        return replace(look, views=whole)
+    if cache is None or not isinstance(raw, bytes) or not look.boxes:
+        return replace(look, views=tuple(fit_pixels(pixels, fit, box) for box in look.boxes))
+    keys = view_keys(raw, look.boxes)
+    places = cache.find(keys).tolist()
+    views = tuple(fit_pixels(pixels, fit, box) for box, place in zip(look.boxes, places, strict=True) if place < 0)
+    return replace(look, views=views, keys=tuple(keys), places=tuple(places))
+
+
+def _everything(pixels: Image.Image) -> Box:
+    return 0, 0, pixels.width, pixels.height
+
+
+def _content(raw: Path | bytes | DataError) -> Path | bytes | DataError:
+    """The file's bytes, by which a cache knows an image; what cannot be read stays, for `read_image` to say why."""
+    try:
+        return raw.read_bytes() if isinstance(raw, Path) and raw.is_file() else raw
+    except OSError:
+        return raw
 
 
 def _find(images: ImageStore, uri: str) -> Path | bytes | DataError:
@@ -138,25 +173,36 @@ def _open(raw: Path | bytes | DataError, uri: str) -> Image.Image | str:
         return error.what
 
 
-def embed_candidates(encoder: DualEncoder, looks: Iterable[Look], embed: Embed, batch: int) -> list[Candidates]:
+def embed_candidates(
+    encoder: DualEncoder, looks: Iterable[Look], embed: Embed, batch: int, cache: EmbeddingCache | None = None
+) -> list[Candidates]:
     """The candidates of every look, in order. Looks are drawn only as fast as they are encoded.
 
     Args:
-        looks: made for the same `embed`.
+        looks: made for the same `embed`, and with the same cache.
         batch: views per forward pass.
+        cache: has the crops that were not cut, and keeps the others (`dense` candidates are not kept).
     """
-    return _embed_crops(encoder, looks, batch) if embed == "crops" else _embed_dense(encoder, looks, batch)
+    return _embed_crops(encoder, looks, batch, cache) if embed == "crops" else _embed_dense(encoder, looks, batch)
 
 
-def _embed_crops(encoder: DualEncoder, looks: Iterable[Look], batch: int) -> list[Candidates]:
+def _embed_crops(
+    encoder: DualEncoder, looks: Iterable[Look], batch: int, cache: EmbeddingCache | None
+) -> list[Candidates]:
     counts: list[int] = []
+    keys: list[bytes] = []
+    places: list[int] = []
 
     def views() -> Iterator[View]:
         for look in looks:
-            counts.append(len(look.views))
+            counts.append(len(look.boxes))
+            keys.extend(look.keys)
+            places.extend(look.places)
             yield from look.views
 
     crops_ND = embed_images(encoder, views(), batch=batch)
+    if cache is not None:
+        crops_ND = cache.filled(keys, np.array(places, np.int64), crops_ND)
     return [
         Candidates(embedding_CD=crops_CD, seen_C=np.ones(len(crops_CD), bool)) for crops_CD in cut(crops_ND, counts)
     ]

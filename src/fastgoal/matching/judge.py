@@ -37,6 +37,7 @@ class MatchReport:
     unpaired: reason -> count, of readable rows without a local pair. These are no errors: a caption without a sentence,
         an image without a region, GOAL's rule that a winning whole image discards the sample.
     stages: how many candidates were left after each filter of the source of regions, in this run, where it counts them.
+    embeddings: with a cache, how many were `found` there and `made` in this run.
     regions_per_image: mean over readable images. images_per_second, seconds: of this run, without what was already
         done.
     pair_precision: of the samples with a pair (and with truth), the share whose sentence has a true box of which the
@@ -60,6 +61,7 @@ class MatchReport:
     chance: float | None = None
     sources: Mapping[str, int] | None = None
     stages: Mapping[str, int] | None = None
+    embeddings: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The `match` result of the contract; without the truth's fields where there was no truth."""

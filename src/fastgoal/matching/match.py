@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedConfig
 
+from fastgoal.cache import EmbeddingCache, text_key
 from fastgoal.data.samples import Sample, Span
 from fastgoal.data.sentences import split_sentences
 from fastgoal.data.source import Source
@@ -97,6 +98,8 @@ def match(
     out: str | Path,
     settings: MatchSettings | None = None,
     progress: bool = True,
+    *,
+    cache: str | Path | None = None,
 ) -> MatchReport:
     """Write the pairs table of `source` to the folder `out`; run again after an interruption, it continues.
 
@@ -104,6 +107,7 @@ def match(
         encoder: the matcher; embeds candidates and sentences.
         proposer: gives the candidate regions.
         progress: show a bar on standard error.
+        cache: folder in which embeddings of crops and sentences are kept (see `fastgoal.cache`).
 
     Raises:
         ConfigError: `dense` with a matcher that cannot project patches.
@@ -118,12 +122,13 @@ def match(
         detector=fingerprint(proposer),
         settings=settings.decisive,
     )
+    kept = None if cache is None else EmbeddingCache(cache, origin.matcher, encoder.dim)
     begin, rows, stages = time.perf_counter(), settings.shard_rows, _stages(proposer)
     with PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer:
         rest, images = islice(source, writer.done, None), 0  # finished shards hold the first samples, in order
         with Progress(len(source), "match", "sample", done=writer.done, show=progress) as bar:
             while samples := list(islice(rest, rows)):
-                for row in match_samples(samples, source.images, encoder, proposer, settings, bar):
+                for row in match_samples(samples, source.images, encoder, proposer, settings, bar, kept):
                     writer.add(row)
                 images += len({sample.image for sample in samples})
     seconds = time.perf_counter() - begin
@@ -131,6 +136,7 @@ def match(
     report = replace(
         summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
         stages={name: count - stages.get(name, 0) for name, count in _stages(proposer).items()} or None,
+        embeddings=None if kept is None else {"found": kept.found, "made": kept.made},
     )
     if report.samples == sum(report.skipped.values()) - len(source.problems):
         first = f"{report.skipped_samples[0]['where']}: {report.skipped_samples[0]['reason']}"
@@ -187,6 +193,7 @@ def match_samples(
     proposer: Proposer,
     settings: MatchSettings,
     bar: Progress | None = None,
+    cache: EmbeddingCache | None = None,
 ) -> list[PairsRow]:
     """The rows of some samples, in their order: an image is decoded once for all captions that share its candidates."""
     pictures = [(sample.image, reads(proposer, sample)) for sample in samples]  # equal ones share their candidates
@@ -203,6 +210,7 @@ def match_samples(
             whole=settings.rule == "lism",
             group=settings.images,
             workers=settings.workers,
+            cache=cache,
         )
         for look, sharing in zip(ahead, count.values(), strict=True):
             looks.append(replace(look, views=()))  # the regions stay, the pixels go
@@ -211,16 +219,25 @@ def match_samples(
                 bar.update(sharing)
 
     batch = settings.batch or batch_for(encoder.device)
-    candidates = embed_candidates(encoder, passing(), settings.embed, batch)
+    candidates = embed_candidates(encoder, passing(), settings.embed, batch, cache)
     seen = dict(zip(count, zip(looks, candidates, strict=True), strict=True))
     spans = [split_sentences(sample.caption, settings.language) for sample in samples]
     texts = [s.caption[start:end] for s, own in zip(samples, spans, strict=True) for start, end in own]
-    texts_ND, _ = embed_texts(encoder, texts, batch=batch)
+    texts_ND = _embed_sentences(encoder, texts, batch, cache)
     per_sample = cut(texts_ND, [len(own) for own in spans])
     return [
         _row(sample, own, *seen[picture], texts_SD, settings.rule)
         for sample, picture, own, texts_SD in zip(samples, pictures, spans, per_sample, strict=True)
     ]
+
+
+def _embed_sentences(encoder: DualEncoder, texts: Sequence[str], batch: int, cache: EmbeddingCache | None) -> Floats:
+    if cache is None:
+        return embed_texts(encoder, texts, batch=batch)[0]
+    keys = [text_key(text) for text in texts]
+    places = cache.find(keys)
+    new = [text for text, place in zip(texts, places, strict=True) if place < 0]
+    return cache.filled(keys, places, embed_texts(encoder, new, batch=batch)[0])
 
 
 def batch_for(device: torch.device) -> int:
