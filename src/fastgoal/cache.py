@@ -6,7 +6,8 @@ MODEL is the encoder's fingerprint, so another model's rows are never found. A k
 text, or of an image file's bytes and a box. Parts are written aside and renamed under names of their own, so a kill
 loses the part that was being written, and several processes may fill one cache at once (what two of them encode is
 there twice). The last bits of an embedding depend on what it was encoded with; matching from a full cache gives the
-table of the run that filled it, byte for byte. A part that cannot be read is left out and named; its content is encoded again.
+table of the run that filled it, byte for byte. A part that cannot be read is left out and named; its content is encoded
+again.
 
 In memory stand the keys, 24 bytes each, and the parts that were read last.
 

@@ -234,10 +234,11 @@ def match_samples(
 def _embed_sentences(encoder: DualEncoder, texts: Sequence[str], batch: int, cache: EmbeddingCache | None) -> Floats:
     if cache is None:
         return embed_texts(encoder, texts, batch=batch)[0]
-    keys = [text_key(text) for text in texts]
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    keys = [text_key(text) for text in row_of]
     places = cache.find(keys)
-    new = [text for text, place in zip(texts, places, strict=True) if place < 0]
-    return cache.filled(keys, places, embed_texts(encoder, new, batch=batch)[0])
+    new = [text for text, place in zip(row_of, places, strict=True) if place < 0]
+    return cache.filled(keys, places, embed_texts(encoder, new, batch=batch)[0])[[row_of[text] for text in texts]]
 
 
 def batch_for(device: torch.device) -> int:
