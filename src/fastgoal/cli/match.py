@@ -60,7 +60,7 @@ def match(
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.
         embed: `crops` encodes every region by itself; `dense` encodes each image once and reads its regions out of the
-            patches: many times less work, for a matcher that was trained by token similarity.
+            patches: much less work, but no better than chance unless the matcher knows where things are.
         language: of the captions, for cutting sentences.
         batch: crops (with `--embed dense`: images) or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
         cache: folder that keeps the embeddings of crops and sentences: matching the same images again with other

@@ -3,7 +3,9 @@
 The one idea: a candidate is a box, and there are two ways to embed it. `crops` (as in both papers) cuts every box out
 and encodes it as an image of its own. `dense` (ours) encodes the whole image once and reads every box out of the last
 layer: the mean of its patches, normed and projected into the joint space, which is what the token similarity loss
-trains to agree with the crop's embedding. The whole image as a candidate is the box that covers it, in either way.
+trains to agree with the crop's embedding. The whole image as a candidate is the box that covers it, in either way: for
+`dense` a pool of all patches beside pools of some, since the image's own embedding is read elsewhere in the model, and
+similarities from two places do not compare.
 
 Shapes: C candidates of an image, N of several; B images of a batch; P patches, W tower width, D the joint embedding.
 """
@@ -37,8 +39,8 @@ Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 PATCH_RULE: PatchRule = "area"
-"""Which patches a dense candidate is read from, by the area they share: a small box keeps what little it has, and what
-lies beside it counts little."""
+"""Which patches a dense candidate is read from: by the area they share, a small box keeps what little it has (with
+`inside` it may have nothing), and what lies beside it counts little (with `overlap` it counts in full)."""
 
 
 @dataclass(frozen=True, kw_only=True)

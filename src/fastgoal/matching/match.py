@@ -49,7 +49,7 @@ class MatchSettings:
         sample whose best pair is with the whole image gets none; `true` chooses among the sentences and boxes that the
         data says belong together, an upper bound for any matcher.
     embed: `crops` encodes every candidate by itself; `dense` encodes the whole image once and reads each candidate out
-        of its patches, for matchers that were trained by token similarity.
+        of its patches, for matchers that know where things are (docs/regions.md).
     language: of the captions, for cutting sentences (ISO 639).
     batch: crops (`dense`: images) or sentences per forward pass; None: 32 on a CPU, where small batches stay in its
         cache, else 256.
