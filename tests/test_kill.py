@@ -45,7 +45,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
-PROGRESS = ("goal: step", "left out", "settings: ", "doubtful: ")
+PROGRESS = ("goal: step", "goal: precision", "left out", "settings: ", "doubtful: ")
 TIMES = ("seconds", "samples_per_second", "data_wait", "peak_memory_mib", "images_per_second")
 SAME = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "tally.json")
 STOPS = (signal.SIGTERM, signal.SIGINT)
