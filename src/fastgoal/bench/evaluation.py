@@ -78,8 +78,8 @@ def joint(items: int, rounds: int, *, both: bool = True) -> list[Row]:
     _expect_equal(found["ours"], found["loop"])
     ways_in_words = "both ways" if both else "one way"
     name = f"joint mAP@10 of {items:,} x {items:,}, {ways_in_words}, beside a loop in Python"
-    queries = items * len(ways)
-    return [rates(name, "queries/s", queries, seconds, bound_is="the matrix product alone", aim=">= 15")]
+    queries, aim = items * len(ways), "" if both else ">= 15"  # at the size of a real test set
+    return [rates(name, "queries/s", queries, seconds, bound_is="the matrix product alone", aim=aim)]
 
 
 def joint_seconds(items: int, rounds: int) -> list[Row]:

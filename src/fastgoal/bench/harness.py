@@ -145,7 +145,8 @@ def apart(module: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        last = (done.stderr.strip() or "no message").splitlines()[-1]
+        killed = f"killed by signal {-done.returncode}; was there enough memory?"
+        last = killed if done.returncode < 0 else (done.stderr.strip() or "no message").splitlines()[-1]
         raise FastgoalError(f"a part of the benchmark failed: {last}", where=" ".join(command[1:]))
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result

@@ -53,10 +53,11 @@ class StepBench:
     as_released: bool = False
 
     def rows(self) -> list[Row]:
+        others = [side for side in NAMES if side == "reference" or self.as_released]
+        memory_rows = list(self._memory(others))  # before anything is held here
         encoder, other = load(self.model, self.device), load(self.model, self.device)
         work = samples(encoder, max(self.batch * self.rounds, len(docci_lengths())))
         batches = [[work.rows[i] for i in batch] for batch in _batches(encoder, work, self.batch)]
-        others = [side for side in NAMES if side == "reference" or self.as_released]
         steps = {"ours": _ours(encoder, work, self.precision), **{side: _theirs(side, other, work) for side in others}}
         with compiled(encoder, self.compile):
             for step in steps.values():
@@ -64,7 +65,7 @@ class StepBench:
             chosen = batches[:: max(1, len(batches) // self.rounds)][: self.rounds]
             sides = {side: _next_batch(step, chosen) for side, step in steps.items()}
             seconds = alternate(sides, self.rounds, warm=False, device=self.device)
-        return [*self._speed(encoder, seconds), *self._memory(others), *self._data(encoder)]
+        return [*self._speed(encoder, seconds), *memory_rows, *self._data(encoder)]
 
     def _speed(self, encoder: DualEncoder, seconds: dict[str, list[float]]) -> Iterator[Row]:
         captions = [sum(own) + 2 for own in docci_lengths()]

@@ -76,7 +76,7 @@ def match(
     scenes: int = 64,
     large: str = "vit-b-16",
     large_scenes: int = 4,
-    sam_points: int = 16,
+    sam_points: int = 32,
     detector: Detector = None,
     rounds: Rounds = 5,
     device: Device = "cpu",
@@ -96,7 +96,7 @@ def match(
         large_scenes: images of that; 0 leaves it out.
         sam_points: points per side of SAM's grid (a random SAM of sam-vit-base's shape); 0 leaves it out.
     """
-    from fastgoal.bench.masks import lism
+    from fastgoal.bench.masks import from_points_on, lism
     from fastgoal.bench.matching import MatchBench
 
     expect_sizes({"--scenes": [scenes], "--rounds": [rounds]})
@@ -110,7 +110,10 @@ def match(
         rounds=rounds,
         device=device,
     )
-    masks = lism(points=sam_points, device=device) if sam_points > 0 else []
+    masks: list[Row] = []
+    if sam_points > 0:
+        masks += lism(points=sam_points, device=device)
+        masks += lism(config=from_points_on(), points=sam_points, device=device, which="one layer")
     publish([*measured.rows(), *masks], json, device)
 
 
