@@ -94,8 +94,8 @@ def match(
         scenes: drawn images of that comparison.
         large: a model of a usual size, beside its bare forward passes only.
         large_scenes: images of that; 0 leaves it out.
-        sam_points: points per side of SAM's grid, 32 in use (a random SAM of sam-vit-base's shape, and one with a single
-            layer in its image encoder, so that points and masks are seen by themselves); 0 leaves it out.
+        sam_points: points per side of SAM's grid, 32 in use (a random SAM of sam-vit-base's shape, and one whose image
+            encoder has a single layer, so that points and masks are seen by themselves); 0 leaves it out.
     """
     from fastgoal.bench.masks import from_points_on, lism
     from fastgoal.bench.matching import MatchBench
