@@ -33,7 +33,6 @@ from fastgoal.files import ASIDE, make_folder, staged, writing
 from fastgoal.geometry import Box
 
 Floats = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 _PLACES = 1 << 32
 """A place is its part's number times this, plus its row."""
 _STALE = 3600

@@ -1,7 +1,6 @@
 """Batches made ahead: in order, one ahead only, errors where they belong, and nothing made while something settles."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -71,21 +70,28 @@ def test_an_error_comes_where_its_batch_would(batches: list[Batch]) -> None:
         feed.take(coming, 1)
 
 
-def test_waiting_is_counted_and_use_is_not(batches: list[Batch]) -> None:
-    def slow() -> Iterator[Batch]:
-        for batch in batches:
-            time.sleep(0.05)
+def test_waiting_is_counted_and_use_is_not(batches: list[Batch], monkeypatch: pytest.MonkeyPatch) -> None:
+    now, may_go_on = [0.0], threading.Event()
+    monkeypatch.setattr("fastgoal.training.feed.time.perf_counter", lambda: now[0])
+
+    def slow(until: int) -> Iterator[Batch]:
+        """A second a batch, by a clock that stands still otherwise; the batch `until` is made when it may be."""
+        for number, batch in enumerate(batches):
+            if number == until:
+                may_go_on.wait()
+            now[0] += 1
             yield batch
 
     hungry, patient = Feed(None), Feed(None)
-    hungry.take(slow(), 4)
-    coming = slow()
+    hungry.take(slow(4), 4)
+    assert hungry.waited == 4
+    coming = slow(2)
     patient.take(coming, 1)
     patient.settle()  # a step that is longer than making a batch
     before = patient.waited
     patient.take(coming, 1)
-    assert hungry.waited > 0.15
-    assert patient.waited - before < 0.04
+    assert patient.waited == before
+    may_go_on.set()
 
 
 def test_every_tensor_of_a_batch_moves(batches: list[Batch]) -> None:

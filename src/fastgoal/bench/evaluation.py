@@ -16,6 +16,7 @@ import torch
 
 from fastgoal.bench import reference
 from fastgoal.bench.alone import alone
+from fastgoal.bench.arithmetic import product_rate
 from fastgoal.bench.harness import Row, Spread, alternate, rates, timed
 from fastgoal.errors import FastgoalError
 from fastgoal.evaluation.metrics import average_precision, first_relevant_rank, relevant_ranks, score_strips
@@ -178,13 +179,7 @@ def retrieval_alone(gallery: int, queries: int) -> dict[str, float]:
     query_QD = unit_(item_ND[asked_Q] + torch.randn(queries, DIMENSIONS) / DIMENSIONS**0.5)
     seconds = timed(lambda: first_relevant_rank(query_QD, item_ND, image_N[asked_Q], image_N))
     embeddings = (item_ND.nbytes + query_QD.nbytes) / 2**20
-    return {"seconds": seconds, "embeddings_mib": embeddings, "flops_per_second": flops_per_second()}
-
-
-def flops_per_second(side: int = 2048) -> float:
-    """The best of some square matrix products in float32."""
-    a, b, out = torch.randn(side, side), torch.randn(side, side), torch.empty(side, side)
-    return 2 * side**3 / min(timed(lambda: torch.mm(a, b, out=out)) for _ in range(7))
+    return {"seconds": seconds, "embeddings_mib": embeddings, "flops_per_second": product_rate()}
 
 
 def starts(rounds: int) -> list[Row]:

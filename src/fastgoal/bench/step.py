@@ -37,6 +37,8 @@ from fastgoal.training.trainer import train
 GOAL = METHODS["goal"]
 NAMES = {"reference": "reference", "as released": "code as released"}
 PrecisionName = Literal["auto", "fp32", "bf16"]
+OPTIONS: dict[str, Any] = {"lr": 1e-12, "weight_decay": 0.05}
+"""Of AdamW: so small a rate that the weights stay what they are."""
 Step = Callable[[Sequence[PairsRow]], object]
 
 
@@ -117,10 +119,6 @@ def _next_batch(step: Step, batches: Sequence[Sequence[PairsRow]]) -> Callable[[
     """A step that takes the next batch each time it is called; every side goes through the same ones."""
     coming = cycle(batches)
     return lambda: step(next(coming))
-
-
-OPTIONS: dict[str, Any] = {"lr": 1e-12, "weight_decay": 0.05}
-"""Of AdamW: so small a rate that the weights stay what they are."""
 
 
 def _ours(encoder: DualEncoder, work: Samples, precision: PrecisionName) -> Step:
