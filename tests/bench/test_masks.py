@@ -29,8 +29,9 @@ def test_a_realistic_share_of_the_masks_passes_and_both_sides_are_rated(monkeypa
         return found
 
     monkeypatch.setattr(SamRegions, "propose", counted)
-    (row,) = lism(config=SMALL, size=(120, 90), points=8, rounds=1)
-    assert row.unit == "images/s"
-    assert row.ratio.median == pytest.approx(row.ours / row.reference)
+    alone, whole = lism(config=SMALL, size=(120, 90), points=8, rounds=1)
+    assert (alone.unit, whole.unit) == ("masks/s", "images/s")
+    assert alone.ours > 0 < alone.reference
+    assert whole.ratio.median == pytest.approx(whole.ours / whole.reference)
     assert counts[0]["masks"] == 3 * 8 * 8
     assert 0.05 < counts[0]["predicted IoU"] / counts[0]["masks"] < 0.5

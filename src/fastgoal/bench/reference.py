@@ -228,24 +228,31 @@ def full_resolution_regions(sam: SamRegions, image: Image.Image) -> list[Region]
     then filtered.
     """
     inputs = sam.processor(images=[image], return_tensors="pt")
-    height, width = map(int, inputs["reshaped_input_sizes"][0])
-    pixels = inputs["pixel_values"].to(sam.device)
-    frame = masks.Frame(
-        width=image.width, height=image.height, inner_width=width, inner_height=height, side=pixels.shape[-1]
-    )
-    embedding = sam.model.get_image_embeddings(pixels)
+    frame = masks.Frame.of(image, inputs)
+    embedding = sam.model.get_image_embeddings(inputs["pixel_values"].to(sam.device))
     boxes, scores = [], []
     for points_P2 in torch.split(masks.point_grid(sam.points, frame).to(sam.device), sam.batch):
         out = sam.model(image_embeddings=embedding, input_points=points_P2[None, :, None], multimask_output=True)
-        (full_P3HW,) = sam.processor.post_process_masks(
-            out.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"], binarize=False
-        )
-        boxes_N4, iou_N = _full_boxes(sam, full_P3HW.flatten(0, 1), out.iou_scores.flatten())
+        boxes_N4, iou_N = full_resolution_boxes(sam, out.pred_masks, out.iou_scores, inputs)
         boxes.append(boxes_N4)
         scores.append(iou_N)
     boxes_N4, iou_N = torch.cat(boxes), torch.cat(scores)
     kept = select(boxes_N4.numpy(), iou_N.numpy(), image.width, image.height, sam.box_limits)
     return [Region(box=box, source="sam", score=min(1.0, float(iou_N[index]))) for box, index in kept]
+
+
+def full_resolution_boxes(
+    sam: SamRegions, logits_1P3HW: torch.Tensor, iou_1P3: torch.Tensor, inputs: Any
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bounding boxes (N x 4) and predicted IoUs of the masks that pass, once all are enlarged to the image's size.
+
+    Args:
+        inputs: what the processor made of the image.
+    """
+    (full_P3HW,) = sam.processor.post_process_masks(
+        logits_1P3HW, inputs["original_sizes"], inputs["reshaped_input_sizes"], binarize=False
+    )
+    return _full_boxes(sam, full_P3HW.flatten(0, 1), iou_1P3.flatten())
 
 
 def _full_boxes(sam: SamRegions, logits_NHW: torch.Tensor, iou_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

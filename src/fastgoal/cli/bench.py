@@ -94,10 +94,10 @@ def match(
         scenes: drawn images of that comparison.
         large: a model of a usual size, beside its bare forward passes only.
         large_scenes: images of that; 0 leaves it out.
-        sam_points: points per side of SAM's grid, 32 in use (a random SAM of sam-vit-base's shape, and one whose image
-            encoder has a single layer, so that points and masks are seen by themselves); 0 leaves it out.
+        sam_points: points per side of SAM's grid, 32 in use (a random SAM of sam-vit-base's shape: from masks to boxes
+            alone, and whole images); 0 leaves it out.
     """
-    from fastgoal.bench.masks import from_points_on, lism
+    from fastgoal.bench.masks import lism
     from fastgoal.bench.matching import MatchBench
 
     expect_sizes({"--scenes": [scenes], "--rounds": [rounds]})
@@ -111,10 +111,7 @@ def match(
         rounds=rounds,
         device=device,
     )
-    masks: list[Row] = []
-    if sam_points > 0:
-        masks += lism(points=sam_points, device=device)
-        masks += lism(config=from_points_on(), points=sam_points, device=device, which="one layer")
+    masks = lism(points=sam_points, device=device) if sam_points > 0 else []
     publish([*measured.rows(), *masks], json, device)
 
 

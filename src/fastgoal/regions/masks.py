@@ -10,9 +10,12 @@ Source: Segment Anything (arXiv 2304.02643), appendix B, for the stability score
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from PIL import Image
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +28,13 @@ class Frame:
     inner_width: int
     inner_height: int
     side: int
+
+    @classmethod
+    def of(cls, image: Image.Image, inputs: Mapping[str, Any]) -> "Frame":
+        """inputs: what SAM's processor made of the image."""
+        height, width = map(int, inputs["reshaped_input_sizes"][0])
+        side = int(inputs["pixel_values"].shape[-1])
+        return cls(width=image.width, height=image.height, inner_width=width, inner_height=height, side=side)
 
 
 def point_grid(count: int, frame: Frame) -> torch.Tensor:

@@ -95,16 +95,13 @@ class SamRegions:
     @torch.inference_mode()
     def _propose_one(self, image: Image.Image) -> list[Region]:
         inputs = self.processor(images=[image], return_tensors="pt")
-        height, width = map(int, inputs["reshaped_input_sizes"][0])
-        pixels = inputs["pixel_values"].to(self.device)
-        frame = masks.Frame(width=image.width, height=image.height, inner_width=width, inner_height=height,
-                            side=pixels.shape[-1])  # fmt: skip
-        embedding = self.model.get_image_embeddings(pixels)
+        frame = masks.Frame.of(image, inputs)
+        embedding = self.model.get_image_embeddings(inputs["pixel_values"].to(self.device))
         points_P2 = masks.point_grid(self.points, frame).to(self.device)
         passed, counts = [], Counter[str]()
         for some_P2 in torch.split(points_P2, self.batch):
             out = self.model(image_embeddings=embedding, input_points=some_P2[None, :, None], multimask_output=True)
-            passed.append(self._filter(out.pred_masks[0].flatten(0, 1), out.iou_scores[0].flatten(), frame, counts))
+            passed.append(self.boxes(out.pred_masks[0].flatten(0, 1), out.iou_scores[0].flatten(), frame, counts))
         boxes_N4, iou_N = (np.concatenate(parts) for parts in zip(*passed, strict=True))
         kept = select(boxes_N4, iou_N, image.width, image.height, self.box_limits)
         counts["regions"] = len(kept)
@@ -112,10 +109,16 @@ class SamRegions:
             self.tally.update(counts)
         return [Region(box=box, source="sam", score=min(1.0, float(iou_N[index]))) for box, index in kept]
 
-    def _filter(
+    def boxes(
         self, logits_NHW: torch.Tensor, iou_N: torch.Tensor, frame: masks.Frame, counts: Counter[str]
     ) -> tuple[Floats, Floats]:
-        """Boxes (N x 4, original pixels) and predicted IoUs of the masks that pass, stage by stage."""
+        """Boxes (N x 4, original pixels) and predicted IoUs of the masks that pass, stage by stage.
+
+        Args:
+            logits_NHW: the decoder's masks of the padded input, as small as they come.
+            iou_N: their predicted IoUs.
+            counts: how many are left after each stage is added here.
+        """
         stride = frame.side / logits_NHW.shape[-1]
         counts["masks"] += len(iou_N)
         kept = iou_N >= self.iou_threshold
