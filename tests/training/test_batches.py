@@ -25,6 +25,7 @@ from fastgoal.training.choice import PairChoice
 
 WriteTable = Callable[..., PairsTable]
 MIB = 2**20
+CPU = torch.device("cpu")
 
 
 def collator(encoder: DualEncoder, table: PairsTable, method: str = "goal", budget: int = 8 * MIB) -> Collator:
@@ -157,11 +158,18 @@ def test_twins_and_equal_texts_are_no_negatives(write_table: WriteTable, encoder
     expected = torch.zeros(4, 4, dtype=torch.bool)
     expected[0, 2] = expected[2, 0] = True  # one image
     expected[0, 3] = expected[3, 0] = True  # one caption, so one sentence too
-    assert batch.same_BB is not None
-    assert batch.same_VV is not None
-    assert torch.equal(batch.same_BB, expected)
-    assert torch.equal(batch.same_VV, expected)
-    assert collator(encoder, table)([first, other]).same_BB is None
+    for same in (batch.belonging.same_samples(CPU), batch.belonging.same_pairs(CPU)):
+        assert same is not None and torch.equal(same, expected)
+    assert collator(encoder, table)([first, other]).belonging.same_samples(CPU) is None
+
+
+def test_no_row_is_a_batch_of_nothing(write_table: WriteTable, encoder: DualEncoder) -> None:
+    """A rank's share of a last batch."""
+    batch = collator(encoder, write_table())([])
+    assert (batch.ids, len(batch.views_NHWC), len(batch.rows_V), batch.sentences) == ((), 0, 0, None)
+    assert batch.views_NHWC.shape[1:] == (encoder.fit.size, encoder.fit.size, 3)
+    assert batch.captions is not None and len(batch.captions) == 0
+    assert batch.belonging.same_samples(CPU) is None
 
 
 def test_unusable_rows_are_left_out(write_table: WriteTable) -> None:
@@ -226,7 +234,9 @@ def test_a_part_is_what_its_rows_alone_would_be(
         length = batch.token_weights_BKT.shape[2]
         assert (part.ids, part.paired) == (alone.ids, alone.paired)
         assert (part.hidden_sentences, part.hidden_regions) == (alone.hidden_sentences, alone.hidden_regions)
-        for name in ("views_NHWC", "rows_V", "slots_V", "weight_V"):
+        for name, own in vars(part.belonging).items():
+            assert np.array_equal(own, getattr(alone.belonging, name)), name
+        for name in ("views_NHWC", "rows_V", "slots_V"):
             assert torch.equal(getattr(part, name), getattr(alone, name)), name
         for name in ("captions", "sentences"):
             assert padded(getattr(part, name), length) == padded(getattr(alone, name), length)
@@ -243,5 +253,5 @@ def test_a_part_keeps_who_is_no_negative_of_whom(write_table: WriteTable, encode
     table = write_table()
     part = collator(encoder, table)([table[1], table[0], table[10]]).part(1, 3)
     twins = torch.tensor([[False, True], [True, False]])
-    assert part.same_BB is not None and part.same_VV is not None
-    assert torch.equal(part.same_BB, twins) and torch.equal(part.same_VV, twins)
+    for same in (part.belonging.same_samples(CPU), part.belonging.same_pairs(CPU)):
+        assert same is not None and torch.equal(same, twins)

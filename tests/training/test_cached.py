@@ -20,7 +20,8 @@ from fastgoal.training.adapt import adapted
 from fastgoal.training.batches import Batch, Collator, Views
 from fastgoal.training.cached import CachedStep, RandomState
 from fastgoal.training.choice import PairChoice
-from fastgoal.training.objective import Features, Objective
+from fastgoal.training.encoding import Encoding, Features
+from fastgoal.training.objective import Objective
 
 WriteTable = Callable[..., PairsTable]
 MIXED = (0, 3, 1, 8, 10, 7, 2)
@@ -66,8 +67,10 @@ def whole(objective: Objective, encoder: DualEncoder, batch: Batch, **options: A
     return gradients(encoder, lambda: objective(encoder, batch, **options)["loss"].backward())
 
 
-def cached(objective: Objective, encoder: DualEncoder, batch: Batch, micro_batch: int, **options: Any) -> Gradients:
-    step = CachedStep(objective, encoder, batch, micro_batch, **options)
+def cached(
+    objective: Objective, encoder: DualEncoder, batch: Batch, micro_batch: int, dtype: torch.dtype | None = None
+) -> Gradients:
+    step = CachedStep(objective, encoder, batch, micro_batch, model=Encoding(encoder, objective.weights, dtype))
     return gradients(encoder, lambda: step.backward(step.terms()["loss"]))
 
 
@@ -134,10 +137,11 @@ def test_only_what_learns_has_a_gradient(write_table: WriteTable, exact: DualEnc
 def part_by_part(objective: Objective, encoder: DualEncoder, batch: Batch, micro_batch: int) -> None:
     """The whole graph at once, but what is drawn is drawn part by part."""
     starts = range(0, len(batch.ids), micro_batch)
-    parts = [objective.encode(encoder, batch.part(start, start + micro_batch)) for start in starts]
+    encode = Encoding(encoder, objective.weights)
+    parts = [encode(batch.part(start, start + micro_batch)) for start in starts]
     names = ("whole_BD", "caption_BD", "crop_VD", "sentence_VD", "patch_VD", "token_VD")
     together = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    objective.terms(encoder, Features(**together), batch)["loss"].backward()
+    objective.terms(encoder, Features(**together), batch.belonging)["loss"].backward()
 
 
 def test_dropout_draws_the_same_twice_and_goes_on_behind_the_first(write_table: WriteTable, exact: DualEncoder) -> None:

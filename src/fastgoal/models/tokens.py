@@ -48,9 +48,9 @@ class TextBatch:
         return replace(self, input_ids_BT=ids_BT, attention_mask_BT=mask_BT)
 
     def part(self, start: int, stop: int, *, pad_to_limit: bool = False) -> "TextBatch":
-        """Captions `start` to `stop` (at least one), padded to the longest of them (or left as long as they are)."""
+        """Captions `start` to `stop`, padded to the longest of them (or left as long as they are)."""
         mask_BT = self.attention_mask_BT[start:stop]
-        length = mask_BT.shape[1] if pad_to_limit else int(mask_BT.sum(dim=1).max())
+        length = mask_BT.shape[1] if pad_to_limit or not len(mask_BT) else int(mask_BT.sum(dim=1).max())
         return TextBatch(
             input_ids_BT=self.input_ids_BT[start:stop, :length],
             attention_mask_BT=mask_BT[:, :length],

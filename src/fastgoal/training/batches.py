@@ -26,6 +26,7 @@ from fastgoal.losses import LossWeights
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.tokens import TextBatch, token_weights
 from fastgoal.pairs import PairsRow, PairsTable
+from fastgoal.training.belonging import Belonging
 from fastgoal.training.choice import Chosen, PairChoice, choose
 from fastgoal.training.order import hash_keys
 from fastgoal.training.texts import Texts
@@ -40,10 +41,9 @@ class Batch:
     """What one step needs. Views are the B whole images (if the method has a global side) followed by the V crops (if
     a local one).
 
-    rows_V, slots_V: the sample of each local pair, in ascending order, and its number there; weight_V: how much it
-    counts, together 1 for each sample. sentences: theirs. same_BB, same_VV: pairs that are not negatives of each other
-    (None: all are).
+    rows_V, slots_V: the sample of each local pair, in ascending order, and its number there. sentences: theirs.
     patch_weights_BKP, token_weights_BKT: what belongs to the region and to the sentence; zeros where nothing is left.
+    belonging: what the loss terms know of samples and pairs.
     hidden_sentences, hidden_regions: samples with nothing left of their best pair's.
     """
 
@@ -53,11 +53,9 @@ class Batch:
     sentences: TextBatch | None
     rows_V: torch.Tensor
     slots_V: torch.Tensor
-    weight_V: torch.Tensor
-    same_BB: torch.Tensor | None
-    same_VV: torch.Tensor | None
     patch_weights_BKP: torch.Tensor
     token_weights_BKT: torch.Tensor
+    belonging: Belonging
     hidden_sentences: int
     hidden_regions: int
 
@@ -90,7 +88,7 @@ class Batch:
         return replace(self, **changed)
 
     def part(self, start: int, stop: int, *, pad_to_limit: bool = False) -> "Batch":
-        """Samples `start` to `stop` with their local pairs, as a batch of their own.
+        """Samples `start` to `stop` with their local pairs, as a batch of their own; there may be none.
 
         Args:
             pad_to_limit: leave its texts as long as they are, instead of cutting them to their own longest.
@@ -109,11 +107,9 @@ class Batch:
             sentences=None if sentences is None else sentences.part(first, last, pad_to_limit=pad_to_limit),
             rows_V=self.rows_V[first:last] - start,
             slots_V=slots_V,
-            weight_V=self.weight_V[first:last],
-            same_BB=None if self.same_BB is None else self.same_BB[start:stop, start:stop],
-            same_VV=None if self.same_VV is None else self.same_VV[first:last, first:last],
             patch_weights_BKP=patch_BKP,
             token_weights_BKT=token_BKT,
+            belonging=self.belonging.part(slice(start, stop), slice(first, last)),
             hidden_sentences=_hidden(slots_V, token_BKT),
             hidden_regions=_hidden(slots_V, patch_BKP),
         )
@@ -236,27 +232,42 @@ class Collator:
         )
 
     def __call__(self, rows: Sequence[PairsRow]) -> Batch:
-        captions = self.tokenize([row.caption for row in rows])
+        captions = self._tokens([row.caption for row in rows])
         reach_B = captions.offsets_BT2[..., 1].max(axis=1).tolist()
         chosen = choose(rows, reach_B, self.choice) if local_side(self.weights) else []
         texts = [rows[own.row].caption[slice(*rows[own.row].sentences[own.pair.sentence])] for own in chosen]
         patch_BKP, token_BKT = self._weights(rows, chosen, captions)
         slots_V = torch.tensor([own.slot for own in chosen], dtype=torch.long)
+        rows_V = torch.tensor([own.row for own in chosen], dtype=torch.long)
         return Batch(
             ids=tuple(row.id for row in rows),
-            views_NHWC=torch.from_numpy(np.stack(self._views(rows, chosen))),
+            views_NHWC=self._stacked(self._views(rows, chosen)),
             captions=captions if global_side(self.weights) else None,
             sentences=self.tokenize(texts) if texts else None,
-            rows_V=torch.tensor([own.row for own in chosen], dtype=torch.long),
+            rows_V=rows_V,
             slots_V=slots_V,
-            weight_V=torch.tensor([own.weight for own in chosen]),
-            same_BB=_same([row.image for row in rows], [row.caption for row in rows]),
-            same_VV=_same([self._shown(rows[own.row], own) for own in chosen], texts),
             patch_weights_BKP=torch.from_numpy(patch_BKP),
             token_weights_BKT=torch.from_numpy(token_BKT),
+            belonging=Belonging(
+                image_B=hash_keys(row.image for row in rows),
+                caption_B=hash_keys(row.caption for row in rows),
+                shown_V=hash_keys(self._shown(rows[own.row], own) for own in chosen),
+                sentence_V=hash_keys(texts),
+                weight_V=np.array([own.weight for own in chosen], np.float32),
+                region_seen_V=patch_BKP[rows_V.numpy(), slots_V.numpy()].any(axis=1),
+                sentence_seen_V=token_BKT[rows_V.numpy(), slots_V.numpy()].any(axis=1),
+            ),
             hidden_sentences=_hidden(slots_V, torch.from_numpy(token_BKT)),
             hidden_regions=_hidden(slots_V, torch.from_numpy(patch_BKP)),
         )
+
+    def _tokens(self, texts: Sequence[str]) -> TextBatch:
+        """No text is a batch of none: a rank may have no share in a last batch."""
+        return self.tokenize(texts) if texts else self.tokenize([""]).part(0, 0)
+
+    def _stacked(self, views: Sequence[Pixels]) -> torch.Tensor:
+        shape = self.fit.size, self.fit.size, 3
+        return torch.from_numpy(np.stack(views) if views else np.empty((0, *shape), np.uint8))
 
     def _shown(self, row: PairsRow, own: Chosen) -> str:
         """What a crop shows, as far as it matters: two of the same are no negatives of each other."""
@@ -295,16 +306,6 @@ def global_side(weights: LossWeights) -> bool:
 def local_side(weights: LossWeights) -> bool:
     """Whether crops and sentences are encoded."""
     return weights.local > 0 or weights.tsl > 0
-
-
-def _same(shown: Sequence[str], texts: Sequence[str]) -> torch.Tensor | None:
-    """Where two items show or say the same, off the diagonal; None if nowhere."""
-    if len(set(shown)) == len(shown) and len(set(texts)) == len(texts):
-        return None
-    shown_B, texts_B = np.unique(shown, return_inverse=True)[1], np.unique(texts, return_inverse=True)[1]
-    same_BB = (shown_B[:, None] == shown_B) | (texts_B[:, None] == texts_B)
-    np.fill_diagonal(same_BB, False)
-    return torch.from_numpy(same_BB)
 
 
 def _hidden(slots_V: torch.Tensor, weights_BKX: torch.Tensor) -> int:

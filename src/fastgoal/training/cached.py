@@ -13,25 +13,29 @@ draws those of (a).
 Source: Gao et al. 2021, Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (arXiv 2101.06983).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.training.batches import Batch
-from fastgoal.training.objective import Features, Objective
+from fastgoal.training.encoding import Encoding, Features, joined
+from fastgoal.training.objective import Objective
+from fastgoal.training.team import ALONE, Team
 
 
 class CachedStep:
     """One step: `terms`, then `backward` of their loss.
 
     Args:
-        batch: on any device; its parts go to the encoder's one by one.
+        batch: this rank's share, on any device; its parts go to the encoder's one by one.
         micro_batch: samples of a part.
-        model, dtype: as in `Objective.encode`.
+        model: from batches to features; default: `Encoding`. With a method `no_sync`, gradients go between processes
+            with the last part only.
+        team: those who encode the rest of the batch, each in as many parts as the one with most to do.
     """
 
     def __init__(
@@ -42,25 +46,25 @@ class CachedStep:
         micro_batch: int,
         *,
         model: nn.Module | None = None,
-        dtype: torch.dtype | None = None,
+        team: Team = ALONE,
     ) -> None:
         self._objective, self._encoder, self._batch, self._micro_batch = objective, encoder, batch, micro_batch
-        self._model, self._dtype = model, dtype
+        self._model, self._team = model or Encoding(encoder, objective.weights), team
         self._seen: list[_Seen] = []
 
     def terms(self) -> Mapping[str, torch.Tensor]:
         """What `Objective` says of the whole batch; the gradient of `loss` ends at the features."""
-        self._seen = [self._look(start) for start in range(0, len(self._batch.ids), self._micro_batch)]
+        parts = max(self._team.all(-(-len(self._batch.ids) // self._micro_batch)))
+        self._seen = [self._look(part * self._micro_batch) for part in range(parts)]
         features = joined([seen.features for seen in self._seen])
-        return self._objective.terms(self._encoder, features, self._batch)
+        return self._objective.terms(self._encoder, features, self._batch.belonging, self._team)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add the gradient of `loss` (of `terms`, scaled or not) to that of every parameter."""
         torch.autograd.backward(loss)
         for seen in self._seen:
-            with seen.drawn.again():
-                features = self._encode(seen.start)
-            _pass_on(features, seen.features)
+            with nullcontext() if seen is self._seen[-1] else _unsynchronised(self._model), seen.drawn.again():
+                _pass_on(self._encode(seen.start), seen.features)
 
     @torch.no_grad()
     def _look(self, start: int) -> "_Seen":
@@ -71,9 +75,13 @@ class CachedStep:
         """Cut anew each time: the parts of a large batch would be a copy of it."""
         padded = self._encoder.traits.pads_to_limit
         part = self._batch.part(start, start + self._micro_batch, pad_to_limit=padded).to(self._encoder.device)
-        if not len(part.views_NHWC):  # nobody has a pair, and the method has no use for whole images
-            return Features()
-        return self._objective.encode(self._encoder, part, model=self._model, dtype=self._dtype)
+        features: Features = self._model(part)
+        return features
+
+
+def _unsynchronised(model: nn.Module) -> AbstractContextManager[None]:
+    no_sync = getattr(model, "no_sync", nullcontext)
+    return no_sync()
 
 
 class RandomState:
@@ -108,13 +116,6 @@ class _Seen:
     start: int
     drawn: RandomState
     features: Features
-
-
-def joined(parts: Sequence[Features]) -> Features:
-    """The features of consecutive parts as those of one batch."""
-    rows = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Features)}
-    present = {name: [row for row in own if row is not None] for name, own in rows.items()}
-    return Features(**{name: torch.cat(own) for name, own in present.items() if own})
 
 
 def _leaves(features: Features) -> Features:

@@ -43,13 +43,30 @@ def seal(folder: Path) -> None:
     write_json(folder / SEAL, sizes)
 
 
+def torn(folder: Path) -> list[str]:
+    """The files of a checkpoint that are missing or not of the size they were sealed with; the seal if that is torn.
+
+    A checkpoint of several processes has a file of each.
+    """
+    try:
+        sizes = dict(json.loads((folder / SEAL).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return [SEAL]
+    return [name for name, size in sizes.items() if _size(folder / name) != size]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
 def is_complete(folder: Path) -> bool:
     """Whether the seal is there and every file still has its size."""
-    try:
-        sizes = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+    return not torn(folder)
+
+
+def incomplete(folder: Path) -> list[tuple[Path, list[str]]]:
+    """Newest first, the checkpoints that are not complete, and what is wrong with them."""
+    return [(path, missing) for path in _by_step(folder) if (missing := torn(path))]
 
 
 def newest_complete(folder: Path) -> Path | None:

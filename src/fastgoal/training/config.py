@@ -111,6 +111,9 @@ class TrainConfig:
     checkpoint_activations: bool = False
     """Compute each layer of the towers again on the way back instead of keeping what is inside: less memory, more time,
     the same gradient."""
+    shard: bool = False
+    """Of several processes, let each keep a part of every weight and of the optimiser's state (FSDP2), for models that
+    do not fit a device otherwise. Default: each keeps a copy (DDP)."""
     accumulate: int = 1
     """Average the gradient over so many batches before a step. That saves memory but is NOT a larger contrastive batch:
     samples are only compared within their own batch (`micro_batch` saves it for one large batch)."""
@@ -173,6 +176,9 @@ class TrainConfig:
         if self.in_image_negatives and self.pairs_per_sample == 1:
             mend = "Set pairs_per_sample to 2 or more."
             raise ConfigError("one pair per sample has no in-image negatives", where="in_image_negatives", mend=mend)
+        if self.shard and (self.compile or "lora" in (self.image_tower, self.text_tower)):
+            mend = "Leave shard out: adapters need little memory, and compiled towers are not cut up."
+            raise ConfigError("weights are not shared out with adapters or compile", where="shard", mend=mend)
 
     @property
     def weights(self) -> LossWeights:

@@ -5,18 +5,23 @@ what it would do differently: batches come from our sampler and go to the device
 gradient cached where a batch is encoded in parts (see `cached`); AdamW decays every parameter, as in the papers' code;
 validation is a function of the encoder; a checkpoint is written aside, sealed and renamed.
 
-Autocast is entered around the towers only (see `objective`), because the Trainer's own precision setting wraps the
+Several processes run the same loop, each on its slice of every batch (see `team`); how the model is spread over them
+is ours too (`spread`): accelerate would deal out batches of its own, and shards nothing on a CPU.
+
+Autocast is entered around the towers only (see `encoding`), because the Trainer's own precision setting wraps the
 model's `forward` for good and would lower the losses' precision too.
 """
 
 import math
 import shutil
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
@@ -31,14 +36,27 @@ from fastgoal.training.cached import CachedStep
 from fastgoal.training.card import CardFacts, model_card
 from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
+from fastgoal.training.encoding import Encoding
 from fastgoal.training.feed import Feed
 from fastgoal.training.objective import Objective
-from fastgoal.training.order import EpochBatches
+from fastgoal.training.order import EpochBatches, Slices
 from fastgoal.training.run_folder import RunFolder
+from fastgoal.training.spread import (
+    copied,
+    scalars,
+    sharded,
+    take_moments,
+    take_weights,
+    whole_copy,
+    whole_moments,
+    whole_weights,
+)
 from fastgoal.training.tally import Tally
+from fastgoal.training.team import Team
 from fastgoal.training.validation import Validate
 
 TALLY = "tally.json"
+WEIGHTS, MOMENTS, SCHEDULER = "model.safetensors", "optimizer.pt", "scheduler.pt"
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -73,7 +91,7 @@ def training_arguments(config: TrainConfig, out: Path, device: torch.device) -> 
 class Loop(Trainer):  # type: ignore[misc]
     """One run. `tally`, `seconds` and `best` are what the report is made of.
 
-    dtype: what the towers run in (None: float32).
+    towers: from batches to features, over all processes.
     interrupts: entered around the training, so that a signal ends it behind the step it hits, with a checkpoint. begun:
         the step at which this call began.
     """
@@ -92,7 +110,10 @@ class Loop(Trainer):  # type: ignore[misc]
         folder: RunFolder,
         validate: Validate | None,
         dtype: torch.dtype | None,
+        team: Team,
     ) -> None:
+        self.team, encoding = team, Encoding(encoder, config.weights, dtype)
+        self.towers = sharded(encoding, team) if config.shard else copied(encoding, team)
         super().__init__(
             model=encoder,
             args=training_arguments(config, folder.path, encoder.device),
@@ -110,12 +131,11 @@ class Loop(Trainer):  # type: ignore[misc]
             tsl_stop_gradient=config.tsl_stop_gradient,
             hard_negatives=config.hard_negatives,
         )
-        self.dtype = dtype
         self.base, self.tally = encoder.name, Tally({})
         parts = config.micro_batch is not None and config.micro_batch < config.batch_size
         self.feed = Feed(None if parts else encoder.device)  # the parts of a batch go to the device one by one
         self._waited = 0.0
-        self.best = read_json(folder.best)
+        self.best = folder.read(folder.best)
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
         self._marked, self._working = 0.0, False
@@ -126,7 +146,7 @@ class Loop(Trainer):  # type: ignore[misc]
         workers = self.config.num_workers
         return DataLoader(
             self.train_dataset,
-            batch_sampler=self.batches,
+            batch_sampler=Slices(self.batches, self.team.rank, self.team.size),
             collate_fn=self.data_collator,
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,  # forked threads of torch and Arrow may hang
@@ -142,11 +162,16 @@ class Loop(Trainer):  # type: ignore[misc]
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
 
+    def _wrap_model(self, model: Any, training: bool = True, dataloader: Any = None) -> Any:
+        return self.towers
+
     def create_optimizer(self, model: Any = None) -> Any:
+        """Numbers in a group of their own: one fused update takes either whole or sharded weights."""
         if self.optimizer is None:
-            parameters = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+            own = set(scalars(self.encoder).values())
+            learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
             self.optimizer = torch.optim.AdamW(
-                parameters,
+                [{"params": [p for p in learning if (p in own) == number]} for number in (False, True)],
                 lr=self.config.learning_rate,
                 weight_decay=self.config.weight_decay,
                 fused=self.encoder.device.type in ("cpu", "cuda"),
@@ -155,18 +180,25 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def training_step(self, model: Any, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
         loss: torch.Tensor
-        micro_batch = self.config.micro_batch or len(inputs.ids)
-        if micro_batch >= len(inputs.ids):
+        micro_batch, share = self.config.micro_batch, -(-self.config.batch_size // self.team.size)
+        if micro_batch is None or micro_batch >= share:
             loss = super().training_step(model, inputs, num_items_in_batch)
-            return loss
-        model.train()
-        step = CachedStep(self.objective, self.encoder, inputs, micro_batch, model=model, dtype=self.dtype)
-        loss = self._counted(inputs, step.terms()) / self.current_gradient_accumulation_steps
+        else:
+            loss = self._cached_step(inputs, micro_batch)
+        if self.accelerator.sync_gradients:
+            self.team.average(list(scalars(self.encoder).values()))
+        return loss
+
+    def _cached_step(self, batch: Batch, micro_batch: int) -> torch.Tensor:
+        self.towers.train()
+        step = CachedStep(self.objective, self.encoder, batch, micro_batch, model=self.towers, team=self.team)
+        loss: torch.Tensor = self._counted(batch, step.terms()) / self.current_gradient_accumulation_steps
         step.backward(loss)
         return loss.detach()
 
     def compute_loss(self, model: Any, inputs: Batch, return_outputs: bool = False, **kwargs: Any) -> torch.Tensor:
-        return self._counted(inputs, self.objective(self.encoder, inputs, model=model, dtype=self.dtype))
+        features = self.towers(inputs)
+        return self._counted(inputs, self.objective.terms(self.encoder, features, inputs.belonging, self.team))
 
     def _counted(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss among the terms, which has to be a number."""
@@ -183,8 +215,9 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _stop_for(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> None:
         step, values = self.state.global_step + 1, {name: repr(term.item()) for name, term in terms.items()}
-        write_json(self.folder.nonfinite, {"step": step, "terms": values, "ids": list(batch.ids)})
-        names = ", ".join(batch.ids[:4]) + (", ..." if len(batch.ids) > 4 else "")
+        ids = [name for own in self.team.all(batch.ids) for name in own]
+        self.folder.write(self.folder.nonfinite, {"step": step, "terms": values, "ids": ids})
+        names = ", ".join(ids[:4]) + (", ..." if len(ids) > 4 else "")
         raise FastgoalError(
             f"the loss became {values['loss']} at step {step} (samples {names})",
             where=self.folder.nonfinite,
@@ -240,7 +273,7 @@ class Loop(Trainer):  # type: ignore[misc]
         if "train_runtime" in logs:  # the Trainer's closing summary: `train.json` says it better
             return
         if "loss" in logs:
-            samples, before, waited = self.tally.samples, self._logged, self._waited
+            samples, before, waited = sum(self.team.all(self.tally.samples)), self._logged, self._waited
             self.clock(True)
             self._logged, self._waited = self.seconds, self.feed.waited
             took = max(self.seconds - before, 1e-9)
@@ -255,20 +288,33 @@ class Loop(Trainer):  # type: ignore[misc]
         self.folder.append({"step": self.state.global_step, **logs})
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        assert self.validate is not None
         self.clock(False)
         self.feed.settle()
-        try:
-            with self.interrupts.at_once():
-                value = float(self.validate(self.encoder))
-        except Interrupted:
+        values = [value for value in self.team.all(self._validation()) if value is not None]
+        if len(values) < self.team.size:
+            self.take_interrupt()
             if self.state.global_step == self.begun:
-                raise  # there is nothing new to save
+                raise Interrupted(self.interrupts.came or signal.SIGTERM)  # there is nothing new to save
             self.control.should_save = self.control.should_training_stop = True
             return {}
+        value = values[0]  # the main rank's: rounding may differ
         self._judge(value)
         self.clock(True)
         return {"retrieval": value}
+
+    def _validation(self) -> float | None:
+        """None: a signal came."""
+        assert self.validate is not None
+        try:
+            with self.interrupts.at_once():
+                return float(self.validate(whole_copy(self.encoder) if self.config.shard else self.encoder))
+        except Interrupted:
+            return None
+
+    def take_interrupt(self) -> bool:
+        """Whether a signal came to any rank; then it came to all."""
+        self.interrupts.came = next((number for number in self.team.all(self.interrupts.came) if number), None)
+        return self.interrupts.came is not None
 
     def _judge(self, value: float) -> None:
         if self.state.global_step and (self.best is None or value > self.best["retrieval"]):
@@ -295,9 +341,10 @@ class Loop(Trainer):  # type: ignore[misc]
             validation=value,
             start=start,
         )
-        self.folder.keep_model(plain(self.encoder), model_card(facts, self.config))
+        saved = whole_copy(self.encoder) if self.config.shard else plain(self.encoder)
+        self.folder.keep_model(saved, model_card(facts, self.config))
         self.best = {"step": self.state.global_step, "retrieval": value}
-        write_json(self.folder.best, self.best)
+        self.folder.write(self.folder.best, self.best)
 
     def _patience_is_lost(self) -> bool:
         best = self.best["step"] if self.best else 0
@@ -305,16 +352,53 @@ class Loop(Trainer):  # type: ignore[misc]
         return self.config.patience is not None and stale >= self.config.patience
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The main rank writes for all; the others add their random state, and wait until all is there."""
         self.clock(False)
-        aside = self.folder.aside
+        aside, team = self.folder.aside, self.team
         written = aside / f"checkpoint-{self.state.global_step}"
-        shutil.rmtree(aside, ignore_errors=True)
+        if team.main:
+            shutil.rmtree(aside, ignore_errors=True)
+        team.barrier()
         with writing_weights(self.folder.checkpoints):
             super()._save_checkpoint(model, trial)
-        write_json(written / TALLY, self.tally.sums())
-        publish(written, self.folder.checkpoints, self.config.keep_checkpoints)
-        shutil.rmtree(aside, ignore_errors=True)
+        sums = self.tally.sums()
+        team.barrier()
+        if team.main:
+            write_json(written / TALLY, sums)
+            publish(written, self.folder.checkpoints, self.config.keep_checkpoints)
+            shutil.rmtree(aside, ignore_errors=True)
         self.clock(True)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        self._save(output_dir, state_dict=whole_weights(self.encoder) if self.config.shard else None)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.config.shard:
+            take_weights(self.encoder, load_file(Path(resume_from_checkpoint) / WEIGHTS))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.config.shard:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        moments = whole_moments(self.encoder, self.optimizer.optimizer)
+        if self.team.main:
+            torch.save(moments, Path(output_dir) / MOMENTS)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not self.config.shard:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        moments, schedule = (torch.load(Path(checkpoint) / name, weights_only=True) for name in (MOMENTS, SCHEDULER))
+        take_moments(self.encoder, self.optimizer.optimizer, moments)
+        self.lr_scheduler.load_state_dict(schedule)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """A rank that the checkpoint has no state of, because there were fewer, draws from a seed of its own."""
+        torch.manual_seed(self.config.seed + self.state.global_step * self.team.size + self.team.rank)
+        super()._load_rng_state(checkpoint)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.folder.aside)
@@ -333,6 +417,8 @@ class Flow(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._loop.begun = state.global_step
+        if self._loop.team.size > 1:  # or all would draw the same numbers for different samples
+            torch.manual_seed(self._config.seed + self._loop.team.rank)
         self._loop.clock(True)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -346,7 +432,7 @@ class Flow(TrainerCallback):  # type: ignore[misc]
         control.should_log |= last
         control.should_evaluate = self._validates and self.due(self._config.eval_every, state.global_step, last)
         control.should_save = self.due(self._config.save_every, state.global_step, last)
-        if self._loop.interrupts.came is not None:
+        if self._loop.take_interrupt():
             control.should_evaluate = False
             control.should_save = control.should_training_stop = True
 

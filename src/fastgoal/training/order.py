@@ -120,3 +120,27 @@ def spread_twins(order_N: Ints, image_N: Keys, batch_size: int) -> list[list[int
         batches.append(batch + waiting[:missing])
         coming.extendleft(reversed(waiting[missing:]))
     return batches
+
+
+class Slices(Sampler[list[int]]):
+    """One rank's share of every batch: as many consecutive samples as the other ranks have, or one more.
+
+    What a batch is made of does not depend on how many ranks there are. A last batch may leave a rank with nothing.
+    """
+
+    def __init__(self, batches: Sampler[list[int]], rank: int, ranks: int) -> None:
+        self._batches, self._rank, self._ranks = batches, rank, ranks
+
+    def __len__(self) -> int:
+        return len(self._batches)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches:
+            yield batch[share(len(batch), self._rank, self._ranks)]
+
+
+def share(samples: int, rank: int, ranks: int) -> slice:
+    """Which samples of a batch are a rank's."""
+    each, more = divmod(samples, ranks)
+    start = rank * each + min(rank, more)
+    return slice(start, start + each + (rank < more))

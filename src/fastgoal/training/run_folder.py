@@ -6,11 +6,13 @@
     train.json     the result, at the end
 
 Everything is written aside and renamed, except for the history, which only grows; on resuming it is cut back to the
-checkpoint, and what a kill left aside is cleared up.
+checkpoint, and what a kill left aside is cleared up. Of several processes one reads and writes, and tells the others
+what it read; they must see the same folder to load a checkpoint.
 """
 
 import json
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ from fastgoal.files import (
 )
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import written_under
-from fastgoal.training.checkpoints import drop_old, newest_complete
+from fastgoal.training.checkpoints import drop_old, incomplete, newest_complete
+from fastgoal.training.team import ALONE, Team
 
 
 class RunFolder:
@@ -39,29 +42,38 @@ class RunFolder:
         path: the folder; made if it is not there.
         identity: what the final weights depend on (settings, data, starting weights); JSON values.
         resume: continue the run that is there; if there is none, start one.
+        team: the processes of the run.
 
     Raises:
         ConfigError: another run is there, or the one to continue was made differently.
         DataError: the folder cannot be written to; also from the methods that write.
     """
 
-    def __init__(self, path: str | Path, identity: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, identity: Mapping[str, Any], *, resume: bool, team: Team = ALONE) -> None:
+        self.path, self._team = Path(path), team
         self.model, self.best = self.path / "model", self.path / "best.json"
         self.history, self.checkpoints = self.path / "history.jsonl", self.path / "checkpoints"
         self.report, self.nonfinite = self.path / "train.json", self.path / "nonfinite.json"
         self.aside = self.path / "checkpoint.new"
         self.settings, self.precision = self.path / "settings.json", self.path / "precision.json"
-        self.continues = self.settings.exists()
-        if self.continues:
+        self.continues: bool = team.agreed(team.main and self._begin(identity, resume))
+        self._rows = self._read_rows()
+
+    def _begin(self, identity: Mapping[str, Any], resume: bool) -> bool:
+        """Claim the folder; whether it holds a run to continue."""
+        continues = self.settings.exists()
+        if continues:
             _check_same(self.settings, identity, resume)
         elif self.model.exists() or self.report.exists():
             raise ConfigError("the folder already holds a model", where=self.path, mend="Choose another folder.")
         make_folder(self.path)
         write_json(self.settings, identity)
+        return continues
 
     def clear_up(self, keep: int) -> None:
         """Put right what a kill may have left: folders half replaced, files half written, one checkpoint too many."""
+        if not self._team.main:
+            return
         with writing(self.path):
             for place in (self.model, *self.checkpoints.glob("checkpoint-*")):
                 recover_folder(place.with_suffix(""))
@@ -76,32 +88,56 @@ class RunFolder:
         return self.path / "model.new"
 
     def checkpoint(self) -> Path | None:
-        """The newest complete checkpoint."""
-        return newest_complete(self.checkpoints)
+        """The newest complete checkpoint; those that are not complete are named."""
+        if not self._team.main:
+            return self._team.agreed(None)
+        found = newest_complete(self.checkpoints)
+        for path, missing in incomplete(self.checkpoints):
+            instead = f"continuing from {found.name}" if found else "beginning anew"
+            print(f"{path} is not whole ({', '.join(missing)}): {instead}", file=sys.stderr)
+        return self._team.agreed(found)
+
+    def write(self, path: Path, value: Mapping[str, Any]) -> None:
+        """One of the folder's JSON files."""
+        if self._team.main:
+            write_json(path, value)
+
+    def read(self, path: Path) -> dict[str, Any] | None:
+        """What one of them says; None if it is not there."""
+        return self._team.agreed(read_json(path) if self._team.main else None)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        append_line(self.history, json.dumps(row))
+        """A line of the history."""
+        self._rows.append(dict(row))
+        if self._team.main:
+            append_line(self.history, json.dumps(row))
 
     def rows(self) -> list[dict[str, Any]]:
-        """The history; a last line that a kill left half written is ignored."""
-        if not self.history.exists():
-            return []
-        lines = self.history.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        """The history."""
+        return self._rows
 
     def cut(self, step: int | None) -> None:
         """Forget what the history says after `step` (None: everything): it is about to happen again."""
-        kept = [] if step is None else [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
-        write_file(self.history, "".join(kept))
+        self._rows = [] if step is None else [row for row in self._rows if row["step"] <= step]
+        if self._team.main:
+            write_file(self.history, "".join(json.dumps(row) + "\n" for row in self._rows))
 
     def keep_model(self, encoder: DualEncoder, card: str) -> None:
         """Replace `model/` by these weights."""
+        if not self._team.main:
+            return
         aside = self.model_aside
         shutil.rmtree(aside, ignore_errors=True)
         encoder.save(aside)
         with writing(self.model):
             (aside / "README.md").write_text(card, encoding="utf-8")
             replace_folder(aside, self.model)
+
+    def _read_rows(self) -> list[dict[str, Any]]:
+        """A last line that a kill left half written is ignored."""
+        there = self._team.main and self.history.exists()
+        lines = self.history.read_text(encoding="utf-8").split("\n") if there else [""]
+        return self._team.agreed([json.loads(line) for line in lines[:-1]])
 
 
 def _check_same(settings: Path, identity: Mapping[str, Any], resume: bool) -> None:

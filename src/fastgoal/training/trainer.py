@@ -4,12 +4,15 @@
 them (`loop`). What comes out is a plain transformers folder with the best weights, a history, and a report.
 Interrupted runs continue from their newest complete checkpoint, which SIGINT and SIGTERM write behind the step they
 hit; on one CPU thread the final weights are those of the uninterrupted run, bit for bit.
+
+Started by torch's launchers, each of several processes calls `train` (see `team`); one of them writes and speaks.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,6 @@ from transformers.utils import logging as log
 
 from fastgoal.devices import peak_memory
 from fastgoal.errors import ConfigError
-from fastgoal.files import read_json, write_json
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training.adapt import adapted
@@ -34,10 +36,12 @@ from fastgoal.training.precision import Precision, settled_precision
 from fastgoal.training.progress import Progress
 from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
+from fastgoal.training.team import Team
 from fastgoal.training.texts import token_counts
 from fastgoal.training.validation import RetrievalValidation, Validate
 
 TERMS = ("loss", "global", "local", "tsl")
+COUNTS = ("seen", "unpaired", "hidden_sentences", "hidden_regions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +50,11 @@ class TrainReport:
 
     samples_per_second: of this call, validation and saving excluded. loss: per term, `first` (step 1) and `last`
     (mean of the last `log_every` steps); terms unweighted, `loss` their weighted sum. seconds: spent on training,
-    resumed calls added up. peak_memory_mib: on the GPU, or of the process. precision: what the towers ran in
-    (`chosen`), and the `reason`. validation: score per step, if anything was held out. unpaired, hidden_sentences,
-    hidden_regions: the share of samples seen in this call that had no local pair, and whose sentence lay beyond the
-    text limit or whose region was cropped away, so that they added nothing to that half of the token similarity loss.
+    resumed calls added up. peak_memory_mib: on the GPU, or of the process (of several, the largest). precision: what
+    the towers ran in (`chosen`), and the `reason`. validation: score per step, if anything was held out. unpaired,
+    hidden_sentences, hidden_regions: the share of samples seen in this call that had no local pair, and whose sentence
+    lay beyond the text limit or whose region was cropped away, so that they added nothing to that half of the token
+    similarity loss.
     data_wait: the share of the time in which the model waited for a batch (0..1).
     """
 
@@ -90,17 +95,33 @@ def train(
         progress: show rate, loss and time left on standard error.
 
     Raises:
-        ConfigError: settings that cannot work together or with this model, a folder that holds another run, more than
-            one process.
+        ConfigError: settings that cannot work together or with this model, a folder that holds another run, a
+            launcher's environment that contradicts itself.
+        TeamError: another process is gone, or runs something else.
         ModelError: a text limit that the model cannot take.
         DataError: fewer than two usable samples, an image that cannot be read any more, or a disk that refuses to be
             written to; the newest checkpoint is kept.
         Interrupted: SIGINT or SIGTERM came; there is a checkpoint of the last finished step.
         FastgoalError: the loss became infinite or not a number.
     """
-    config = config or TrainConfig()
-    _refuse_many_processes()
+    config, team = config or TrainConfig(), Team.join(encoder.device)
+    with team.telling():
+        return _train(table, encoder, out, config, val=val, resume=resume, progress=progress and team.main, team=team)
+
+
+def _train(
+    table: PairsTable,
+    encoder: DualEncoder,
+    out: str | Path,
+    config: TrainConfig,
+    *,
+    val: PairsTable | Validate | None,
+    resume: bool,
+    progress: bool,
+    team: Team,
+) -> TrainReport:
     expect_trainable(config, encoder)
+    expect_team(config, team)
     encoder.set_text_limit(encoder.limit_for(config.text_tokens))
     dataset = PairsDataset(table, paired_only=config.weights.global_ == 0)
     identity = {
@@ -109,27 +130,29 @@ def train(
         "starting weights": encoder.fingerprint,
         "validation": _validation_key(val),
     }
-    folder = RunFolder(out, identity, resume=resume)
+    team.expect_same({**versions(), **identity})
+    folder = RunFolder(out, identity, resume=resume, team=team)
     if folder.continues:
         folder.clear_up(config.keep_checkpoints)
     with _quiet_transformers():
-        if (done := read_json(folder.report)) is not None:
+        if (done := folder.read(folder.report)) is not None:
             _load_best(encoder, folder)
             return TrainReport(**done)
         checkpoint = folder.checkpoint()
         folder.cut(None if checkpoint is None else step_of(checkpoint))
         bar = Progress(config.method) if progress else None
         with adapted(encoder, config), recomputing(encoder, config.checkpoint_activations):
-            precision = _precision(encoder, config, folder, bar)
-            loop = _loop(table, encoder, dataset, config, folder, val, precision)
+            precision = _precision(encoder, config, folder, bar, team)
+            loop = _loop(table, encoder, dataset, config, folder, val, precision, team)
             _refuse_endless_warmup(config, loop)
             loop.args.eval_on_start = loop.validate is not None and checkpoint is None
             with compiled(encoder, config.compile):
                 _run(loop, checkpoint, bar)
-        if loop.best is not None and loop.best["step"] != loop.state.global_step:
+        team.barrier()  # the best weights are on the disk
+        if config.shard or (loop.best is not None and loop.best["step"] != loop.state.global_step):
             _load_best(encoder, folder)
     report = _report(loop, precision)
-    write_json(folder.report, asdict(report))
+    folder.write(folder.report, asdict(report))
     return report
 
 
@@ -159,10 +182,24 @@ def _validation_key(val: PairsTable | Validate | None) -> str | None:
     return None if val is None else "a function"
 
 
-def _refuse_many_processes() -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        what = "training on several processes is not supported yet: each would contrast its own samples only"
-        raise ConfigError(what, where="WORLD_SIZE", mend="Start it without torchrun or accelerate launch.")
+def expect_team(config: TrainConfig, team: Team) -> None:
+    """Refuse what several processes cannot do.
+
+    Raises:
+        ConfigError: fewer samples in a batch than processes, or `shard` without any other process.
+    """
+    if config.batch_size < team.size:
+        what = f"a batch of {config.batch_size} samples for {team.size} processes"
+        mend = "batch_size counts the samples of all processes together; raise it, or start fewer processes."
+        raise ConfigError(what, where="batch_size", mend=mend)
+    if config.shard and team.size == 1:
+        mend = "Start several (torchrun --nproc-per-node N -m fastgoal train ...), or leave shard out."
+        raise ConfigError("a single process has nobody to share the weights with", where="shard", mend=mend)
+
+
+def versions() -> dict[str, str]:
+    """Of what the arithmetic of a run depends on."""
+    return {f"version of {name}": version(name) for name in ("fastgoal", "torch", "transformers")}
 
 
 def _refuse_endless_warmup(config: TrainConfig, loop: Loop) -> None:
@@ -180,6 +217,7 @@ def _loop(
     folder: RunFolder,
     val: PairsTable | Validate | None,
     precision: Precision,
+    team: Team,
 ) -> Loop:
     """Of the cache, 11/16 are for views, 1/16 for tokens, a quarter for validation; workers share the first two."""
     share = config.view_cache_mb * 2**20 // 16
@@ -196,22 +234,30 @@ def _loop(
         dataset.image_N,
         batch_size=config.batch_size,
         seed=config.seed,
-        length_N=_caption_lengths(dataset, encoder, config),
+        length_N=_caption_lengths(dataset, encoder, config, team),
         window=config.length_window,
     )
-    return Loop(encoder, dataset, collator, batches, config, folder, validate, precision.dtype)
+    return Loop(encoder, dataset, collator, batches, config, folder, validate, precision.dtype, team)
 
 
-def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig) -> Ints | None:
+def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig, team: Team) -> Ints | None:
     """Tokens of each sample's caption; None where captions are not encoded, or are all padded to one length."""
     if config.length_window == 1 or not global_side(config.weights) or encoder.traits.pads_to_limit:
         return None
-    counts = token_counts(encoder.tokenizer, dataset.table.captions(), encoder.text_limit)
-    return np.fromiter(counts, np.int64, len(dataset.table))[dataset.index_N]
+    own = islice(dataset.table.captions(), team.rank, None, team.size)
+    counts = team.all(np.fromiter(token_counts(encoder.tokenizer, own, encoder.text_limit), np.int64))
+    length_N = np.empty(len(dataset.table), np.int64)
+    for rank, count_n in enumerate(counts):
+        length_N[rank :: team.size] = count_n
+    return length_N[dataset.index_N]
 
 
-def _precision(encoder: DualEncoder, config: TrainConfig, folder: RunFolder, bar: Progress | None) -> Precision:
-    choice = settled_precision(config.precision, encoder, config.batch_size, folder.precision)
+def _precision(
+    encoder: DualEncoder, config: TrainConfig, folder: RunFolder, bar: Progress | None, team: Team
+) -> Precision:
+    asked, batch = config.precision, config.batch_size // team.size
+    choice = team.agreed(settled_precision(asked, encoder, batch, folder.precision) if team.main else None)
+    assert choice is not None
     if bar is not None and config.precision == "auto":
         bar.say(str(choice))
     return choice
@@ -237,29 +283,30 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
 
 
 def _load_best(encoder: DualEncoder, folder: RunFolder) -> None:
-    encoder.load_state_dict(DualEncoder.load(folder.model).state_dict())
+    """In the place of weights that may be cut up."""
+    encoder.model = DualEncoder.load(folder.model, device=encoder.device).model
     encoder.eval()
 
 
 def _report(loop: Loop, precision: Precision) -> TrainReport:
-    rows, tally = loop.folder.rows(), loop.tally
+    rows = loop.folder.rows()
+    tallies = loop.team.all(replace(loop.tally, terms={}))
     lines = [row for row in rows if "loss" in row]
     terms = {name: {"first": lines[0][name], "last": lines[-1][name]} for name in TERMS if name in lines[0]}
-    seen, seconds = max(1, tally.seen), loop.seconds - loop.seconds_before
+    counts = {name: sum(getattr(tally, name) for tally in tallies) for name in COUNTS}
+    seen, seconds = max(1, counts.pop("seen")), loop.seconds - loop.seconds_before
     return TrainReport(
         method=loop.config.method,
         steps=loop.state.global_step,
         samples=len(loop.train_dataset),
-        samples_per_second=round(tally.seen / seconds, 3) if seconds else 0.0,
+        samples_per_second=round(seen / seconds, 3) if seconds else 0.0,
         loss=terms,
         seconds=round(loop.seconds, 3),
-        peak_memory_mib=round(peak_memory(loop.encoder.device), 1),
+        peak_memory_mib=round(max(loop.team.all(peak_memory(loop.encoder.device))), 1),
         precision=asdict(precision),
         best_step=loop.best["step"] if loop.best else loop.state.global_step,
         validation={str(row["step"]): row["retrieval"] for row in rows if "retrieval" in row},
-        unpaired=tally.unpaired / seen,
-        hidden_sentences=tally.hidden_sentences / seen,
-        hidden_regions=tally.hidden_regions / seen,
+        **{name: count / seen for name, count in counts.items()},
         data_wait=round(loop.feed.waited / seconds, 4) if seconds else 0.0,
         config=loop.config.to_mapping(),
     )

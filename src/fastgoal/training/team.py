@@ -1,0 +1,223 @@
+"""The processes that train together, and what they tell each other.
+
+Each process (rank) encodes its own slice of every global batch; then all of them hold the rows of all (`rows`), and
+compute the same loss of the whole batch, so that no loss term has to know of processes. A rank's gradient is that of
+its own rows. Averaged over the ranks, as `DistributedDataParallel` and FSDP do, it would be too small by their number,
+so rows are gathered with a gradient that many times as large.
+
+All ranks run the same steps, because all that one of them decides for itself is agreed upon first: whether a signal
+came, what a validation gave, what is on the disk. A rank that fails says why to the others before it goes.
+
+Torch's own launchers (`torchrun`, `accelerate launch`) start the processes and say who is who in the environment.
+
+Shapes: N rows of a rank, M of all, D columns.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from fastgoal.errors import ConfigError, FastgoalError, first_line
+
+T = TypeVar("T")
+_NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCH = "Start it with torchrun or accelerate launch, which set it, or unset WORLD_SIZE to train in one process."
+_LONGEST = timedelta(hours=2)
+"""How long a rank waits for the others: as long as the slowest of them may write a checkpoint."""
+_REASON = "fastgoal/failed"
+_SIGNS = ("gloo", "nccl", "connection", "peer", "socket", "store")
+"""Words in torch's messages when another process has gone."""
+
+
+class TeamError(FastgoalError):
+    """The other processes of a run are gone, or differ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """Rank `rank` of `size`. A team of one asks nobody."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> "Team":
+        """The team that the launcher's environment describes; a single process where it describes none.
+
+        Args:
+            device: where this rank's model is; decides how gradients travel (NCCL between GPUs, else Gloo).
+
+        Raises:
+            ConfigError: the environment is incomplete or contradicts itself.
+            TeamError: the others cannot be reached.
+        """
+        if not dist.is_available() or _number("WORLD_SIZE", 1) <= 1:
+            return ALONE
+        rank, size = _expect_environment()
+        if not dist.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+            try:
+                dist.init_process_group(backend, timeout=_LONGEST)
+            except (RuntimeError, ValueError) as error:
+                where = f"rank {rank} of {size}, {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+                mend = "Check that every node is started with the same address and number of processes."
+                what = f"the other processes cannot be reached ({first_line(error)})"
+                raise TeamError(what, where=where, mend=mend) from error
+        return cls(rank=rank, size=size)
+
+    @property
+    def main(self) -> bool:
+        """Whether this rank writes and speaks for all."""
+        return self.rank == 0
+
+    def all(self, value: T) -> list[T]:
+        """Every rank's value, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def agreed(self, value: T) -> T:
+        """The main rank's value."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def barrier(self) -> None:
+        """Returns when all have come."""
+        self.all(None)
+
+    def rows(self, own_ND: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+        """The rows of all ranks in their order, M x D, with a gradient for the own ones.
+
+        Args:
+            counts: how many rows each rank has.
+        """
+        return own_ND if self.size == 1 else _Rows.apply(own_ND, tuple(counts), self.rank)  # type: ignore[no-untyped-call]
+
+    def average(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        """Replace the gradients of parameters (the same ones on every rank) by their mean over the ranks."""
+        for parameter in parameters if self.size > 1 else ():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad /= self.size
+
+    def expect_same(self, facts: dict[str, Any]) -> None:
+        """Raises TeamError if what decides the run is not the same on every rank, with the first difference."""
+        for rank, theirs in enumerate(self.all(facts)):
+            for name, value in facts.items():
+                if theirs[name] != value:
+                    what = f"the processes differ in {name}: {value!r} here, {theirs[name]!r} on rank {rank}"
+                    mend = "Install the same versions and pass the same arguments on every node."
+                    raise TeamError(what, where=f"rank {self.rank}", mend=mend)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Inside, a rank that fails tells the others why, and a rank that has lost the others says so in one line.
+
+        Raises:
+            TeamError: in the place of what torch raises when another process has gone.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if self.size > 1 and _others_are_gone(error):
+                raise self._lost() from error
+            if self.size > 1:
+                self._tell(f"rank {self.rank}: {error if isinstance(error, FastgoalError) else repr(error)}")
+            raise
+
+    def _tell(self, reason: str) -> None:
+        try:
+            _store().set(_REASON, reason)
+        except RuntimeError:
+            return  # nobody is left to be told
+
+    def _lost(self) -> TeamError:
+        try:
+            told = _store().check([_REASON])
+            reason = _store().get(_REASON).decode() if told else "it said nothing, so it was killed"
+        except RuntimeError:
+            reason = "the one that keeps the addresses is gone as well"
+        mend = "Mend what it says; the newest checkpoint is kept, and --resume continues from it."
+        return TeamError(f"another process of this run has ended ({reason})", where=f"rank {self.rank}", mend=mend)
+
+
+ALONE = Team()
+
+
+def own_device(asked: str) -> str:
+    """The device of this rank: `cuda` is the GPU of its number on the node.
+
+    Raises:
+        ConfigError: more processes on this node than it has GPUs.
+    """
+    if asked != "cuda" or _number("WORLD_SIZE", 1) <= 1:
+        return asked
+    local, there = _number("LOCAL_RANK", 0), torch.cuda.device_count()
+    if local >= there:
+        mend = f"Start at most {there} processes on each node (--nproc-per-node)." if there else "Use --device cpu."
+        what = f"process {local} of this node has no GPU of its own ({there} there)"
+        raise ConfigError(what, where="LOCAL_RANK", mend=mend)
+    torch.cuda.set_device(local)
+    return f"cuda:{local}"
+
+
+def _expect_environment() -> tuple[int, int]:
+    missing = [name for name in _NEEDED if name not in os.environ]
+    if missing:
+        what = f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set"
+        raise ConfigError(what, where="environment", mend=_LAUNCH)
+    rank, size = _number("RANK", 0), _number("WORLD_SIZE", 1)
+    if not 0 <= rank < size:
+        raise ConfigError(f"rank {rank} in a team of {size}", where="RANK, WORLD_SIZE", mend=_LAUNCH)
+    return rank, size
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigError(f"{value!r} is not a whole number", where=name, mend=_LAUNCH) from None
+
+
+def _others_are_gone(error: BaseException) -> bool:
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, dist.DistError) or any(sign in said for sign in _SIGNS)
+    )
+
+
+def _store() -> Any:
+    return dist.distributed_c10d._get_default_store()
+
+
+class _Rows(torch.autograd.Function):
+    """All ranks' rows; backward gives the own ones their gradient, times the number of ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, own_ND: torch.Tensor, counts: tuple[int, ...], rank: int) -> torch.Tensor:
+        ctx.counts, ctx.rank = counts, rank
+        most = max(counts)
+        padded = own_ND.new_zeros(most, *own_ND.shape[1:])
+        padded[: len(own_ND)] = own_ND
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient_MD,) = gradients
+        start = sum(ctx.counts[: ctx.rank])
+        own_ND = gradient_MD[start : start + ctx.counts[ctx.rank]]
+        return len(ctx.counts) * own_ND, None, None
