@@ -1,28 +1,25 @@
 """Several ranks against one process: the same global batches, all loss terms, some samples without a pair."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.training.gradients import Gradients, assert_gradients, gradients
+from tests.training.gradients import Gradients, assert_gradients
 from tests.training.ranks import on_ranks
 from tests.training.test_cached import CASES, batch_of, exact, rows_of, whole
 from tests.training.test_cached import double as double
 from torch.distributed.tensor import DTensor
 
-from fastgoal.errors import ConfigError
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow, PairsTable
 from fastgoal.training.cached import CachedStep
-from fastgoal.training.choice import PairChoice
 from fastgoal.training.encoding import Encoding
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import share
-from fastgoal.training.spread import Sharded, copied, scalars, sharded
-from fastgoal.training.team import ALONE, Team, own_device
+from fastgoal.training.spread import copied, scalars, sharded
+from fastgoal.training.team import Team
 
 WriteTable = Callable[..., PairsTable]
 WAYS = ("copied", "copied, cached", "sharded", "sharded, cached")

@@ -290,14 +290,6 @@ def test_a_run_killed_behind_its_last_step_does_no_further_one(
     assert_equal(weights_of(encoder), weights_of(resumed))
 
 
-def test_several_processes_are_refused(
-    write_table: WriteTable, encoder: DualEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="several processes"):
-        train(write_table(), encoder, tmp_path / "run", TrainConfig(**CONFIG))
-
-
 def test_the_logit_scale_stays_at_most_100(write_table: WriteTable, encoder: DualEncoder, tmp_path: Path) -> None:
     encoder.model.logit_scale.data.fill_(5.0)
     train(write_table(), encoder, tmp_path / "run", TrainConfig(**{**CONFIG, "epochs": 1}))

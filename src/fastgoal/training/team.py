@@ -28,8 +28,10 @@ from fastgoal.errors import ConfigError, FastgoalError, first_line
 T = TypeVar("T")
 _NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 _LAUNCH = "Start it with torchrun or accelerate launch, which set it, or unset WORLD_SIZE to train in one process."
-_LONGEST = timedelta(hours=2)
-"""How long a rank waits for the others: as long as the slowest of them may write a checkpoint."""
+JOINING = timedelta(minutes=10)
+"""How long a rank waits for the others to start."""
+LONGEST = timedelta(hours=2)
+"""How long a rank waits for the others later: as long as the slowest of them may write a checkpoint."""
 _REASON = "fastgoal/failed"
 _SIGNS = ("gloo", "nccl", "connection", "peer", "socket", "store")
 """Words in torch's messages when another process has gone."""
@@ -63,7 +65,9 @@ class Team:
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             try:
-                dist.init_process_group(backend, timeout=_LONGEST)
+                store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=JOINING))
+                store.set_timeout(LONGEST)
+                dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST)
             except (RuntimeError, ValueError) as error:
                 where = f"rank {rank} of {size}, {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
                 mend = "Check that every node is started with the same address and number of processes."
@@ -179,7 +183,7 @@ def _expect_environment() -> tuple[int, int]:
         raise ConfigError(what, where="environment", mend=_LAUNCH)
     rank, size = _number("RANK", 0), _number("WORLD_SIZE", 1)
     if not 0 <= rank < size:
-        raise ConfigError(f"rank {rank} in a team of {size}", where="RANK, WORLD_SIZE", mend=_LAUNCH)
+        raise ConfigError(f"a rank of {rank} in a team of {size}", where="RANK, WORLD_SIZE", mend=_LAUNCH)
     return rank, size
 
 
