@@ -1,9 +1,12 @@
 """SIGINT and SIGTERM as one exception, at once or when the block that they hit has ended.
 
 Python makes an exception of SIGINT alone, but schedulers, containers and `kill` send SIGTERM. The first signal stops
-the work in order; a second one ends the process at once, as a file is whole or absent at any moment.
+the work in order; a second one ends the process at once, as a file is whole or absent at any moment. Where torch's
+launchers started the process, further ones are ignored: they send each signal several times, and kill what has not
+ended half a minute later.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -43,7 +46,8 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+            after_all = signal.SIG_IGN if self.came is not None and _launched() else handler
+            signal.signal(number, after_all or signal.SIG_DFL)
         if self.came is not None and kind is None:
             raise Interrupted(self.came)
 
@@ -64,10 +68,14 @@ class Interrupts:
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         for each in self._before:
-            signal.signal(each, signal.SIG_DFL)
+            signal.signal(each, signal.SIG_IGN if _launched() else signal.SIG_DFL)
         self.came = number
         if not self._patient:
             raise Interrupted(number)
+
+
+def _launched() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def ignore_interrupts(*_: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgoal.cli import COMMANDS, continuing
+from fastgoal.cli import COMMANDS, continuing, main
 
 
 def fastgoal(*arguments, cwd=None, **environment):
@@ -100,7 +100,16 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, said):
     ],
 )
 def test_what_continues_an_interrupted_command_never_starts_over(typed, said):
-    assert continuing(typed) == said
+    assert continuing(typed) == f"continue with: {said}"
+
+
+def test_a_launcher_is_for_training_alone(monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="2"):
+        main(["match", "data", "--out", "pairs"])
+    assert capsys.readouterr().err.startswith("fastgoal [rank 1]: match: only `train` runs in several processes.")
+    assert continuing(["train", "pairs"]) == "continue with the same launch command and --resume"
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path):

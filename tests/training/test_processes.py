@@ -140,7 +140,7 @@ def test_a_rank_that_fails_tells_the_others_why(
     assert said[1] == "a cable came loose. Push it in"
     for rank in (0, 2):
         assert said[rank] == (
-            f"rank {rank}: another process of this run has ended (rank 1: a cable came loose. Push it in). "
+            "another process of this run has ended (rank 1: a cable came loose. Push it in). "
             "Mend what it says; the newest checkpoint is kept, and --resume continues from it."
         )
     assert (tmp_path / "run" / "checkpoints" / "checkpoint-2").exists()
@@ -167,7 +167,8 @@ def test_a_rank_that_is_killed_ends_the_others_within_seconds(
 def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     write_table: WriteTable, small_clip_folder: Path, tmp_path: Path, where: str
 ) -> None:
-    table, wanted = write_table(), trained(write_table(), small_clip_folder, tmp_path / "alone", CONFIG)
+    table = write_table()
+    trained(table, small_clip_folder, tmp_path / "alone", CONFIG)
 
     def work(team: Team) -> str:
         calls = iter(range(9))
@@ -185,8 +186,7 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step(
     assert on_ranks(2, work) == ["interrupted 143"] * 2
     assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {"checkpoint-2", "checkpoint-3"}
     config = replace(CONFIG, eval_every=3)
-    found = trained(table, small_clip_folder, tmp_path / "run", config, val=lambda _: 1.0, resume=True)
-    assert found.keys() == wanted.keys()
+    trained(table, small_clip_folder, tmp_path / "run", config, val=lambda _: 1.0, resume=True)
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
 
 

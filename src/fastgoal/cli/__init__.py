@@ -16,7 +16,7 @@ from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError
 
-from fastgoal.errors import FastgoalError
+from fastgoal.errors import ConfigError, FastgoalError
 from fastgoal.interrupts import Interrupted, Interrupts
 
 HELP = """Teach CLIP-like models to understand long captions, from your own images and paragraphs.
@@ -81,6 +81,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
 def _run(tokens: list[str], debug: bool) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
+        _expect_one_process(tokens)
         with Interrupts():
             done = build(tokens[0] if tokens else None)(
                 tokens, exit_on_error=False, print_error=True, result_action="return_value"
@@ -91,19 +92,36 @@ def _run(tokens: list[str], debug: bool) -> int:
     except FastgoalError as error:
         if debug:
             raise
-        print(f"fastgoal: {error}", file=sys.stderr)
+        print(f"fastgoal{_rank()}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail once more
         return 0
     except Interrupted as signal:
-        print(f"fastgoal: interrupted. What was finished is kept; continue with: {continuing(tokens)}", file=sys.stderr)
+        print(f"fastgoal{_rank()}: interrupted. What was finished is kept; {continuing(tokens)}", file=sys.stderr)
         return signal.code
     return done if isinstance(done, int) else 0
 
 
 def continuing(tokens: Sequence[str]) -> str:
-    """The command that continues an interrupted one: with `--resume` where there is a choice, and never over again."""
+    """How an interrupted command is continued: with `--resume` where there is a choice, and never over again."""
+    if _several():
+        return "continue with the same launch command and --resume"
     kept = [token for token in tokens if token.partition("=")[0] != "--overwrite"]
     resume = ["--resume"] if kept[:1] == ["train"] and "--resume" not in kept else []
-    return shlex.join(["fastgoal", *kept, *resume])
+    return f"continue with: {shlex.join(['fastgoal', *kept, *resume])}"
+
+
+def _several() -> bool:
+    """Whether a launcher of torch started this process beside others."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def _rank() -> str:
+    return f" [rank {os.environ.get('RANK', '?')}]" if _several() else ""
+
+
+def _expect_one_process(tokens: Sequence[str]) -> None:
+    if _several() and tokens[:1] != ["train"]:
+        mend = "Start it without torchrun or accelerate launch (or unset WORLD_SIZE)."
+        raise ConfigError("only `train` runs in several processes", where=" ".join(tokens[:1]) or None, mend=mend)

@@ -11,6 +11,7 @@ from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training import TrainConfig
 from fastgoal.training import train as train_model
+from fastgoal.training.team import end, own_device
 
 DEFAULTS = TrainConfig()
 
@@ -31,7 +32,8 @@ def train(
 ) -> None:
     """Fine-tune a model on matched pairs.
 
-    The result, `OUT/model`, is a plain transformers folder. Interrupted, add `--resume` and the run continues.
+    The result, `OUT/model`, is a plain transformers folder. Interrupted, add `--resume` and the run continues. Several
+    processes train together under torch's own launchers: `torchrun --nproc-per-node 8 -m fastgoal train ...`.
 
     Example: `fastgoal train pairs --model tiny --out runs/goal --method goal --learning-rate 1e-4`
 
@@ -42,10 +44,12 @@ def train(
         resume: continue the run in OUT.
     """
     quiet_libraries()
-    encoder = DualEncoder.load(model, device=device)
+    encoder = DualEncoder.load(model, device=own_device(device))
     table = PairsTable.open(pairs, root=root)
     held_out = None if val is None else PairsTable.open(val, root=root)
     report = train_model(table, encoder, out, settings, val=held_out, resume=resume)
+    if not end():
+        return  # the main process speaks for all
     last = ", ".join(f"{term} {value['first']:.3f} -> {value['last']:.3f}" for term, value in report.loss.items())
     print(f"{report.method}: {report.steps} steps at {report.samples_per_second:.1f} samples/s; {last}")
     print(f"best weights (step {report.best_step}): {out}/model")

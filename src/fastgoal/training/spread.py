@@ -11,6 +11,7 @@ are averaged by the loop (FSDP2 cannot shard a number anyway).
 Source: Zhao et al. 2023, PyTorch FSDP (arXiv 2304.11277); torch's `fully_shard`.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -47,7 +48,9 @@ def copied(encoding: Encoding, team: Team) -> nn.Module:
         return encoding
     ignored = [f"encoder.{name}" for name in scalars(encoding.encoder)]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(encoding, ignored)  # type: ignore[no-untyped-call]
-    return DistributedDataParallel(encoding, broadcast_buffers=False, gradient_as_bucket_view=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the new name of `broadcast_buffers` is younger than torch 2.6
+        return DistributedDataParallel(encoding, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 class Sharded(Encoding):

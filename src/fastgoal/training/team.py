@@ -14,16 +14,19 @@ Shapes: N rows of a rank, M of all, D columns.
 """
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from fastgoal.errors import ConfigError, FastgoalError, first_line
+from fastgoal.interrupts import Interrupted
 
 T = TypeVar("T")
 _NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -32,7 +35,9 @@ JOINING = timedelta(minutes=10)
 """How long a rank waits for the others to start."""
 LONGEST = timedelta(hours=2)
 """How long a rank waits for the others later: as long as the slowest of them may write a checkpoint."""
-_REASON = "fastgoal/failed"
+LINGER = 3.0
+"""Seconds that the rank which keeps the store waits for the others to read why a run has ended."""
+_REASON, _LEFT = "fastgoal/failed", "fastgoal/left"
 _SIGNS = ("gloo", "nccl", "connection", "peer", "socket", "store")
 """Words in torch's messages when another process has gone."""
 
@@ -43,10 +48,11 @@ class TeamError(FastgoalError):
 
 @dataclass(frozen=True, kw_only=True)
 class Team:
-    """Rank `rank` of `size`. A team of one asks nobody."""
+    """Rank `rank` of `size`. A team of one asks nobody. store: where all of them can leave a word."""
 
     rank: int = 0
     size: int = 1
+    store: Any = field(default=None, compare=False, repr=False)
 
     @classmethod
     def join(cls, device: torch.device) -> "Team":
@@ -65,7 +71,7 @@ class Team:
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
             try:
-                store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=JOINING))
+                store, _, _ = next(rendezvous("env://", rank, size, timeout=JOINING))
                 store.set_timeout(LONGEST)
                 dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=LONGEST)
             except (RuntimeError, ValueError) as error:
@@ -73,7 +79,7 @@ class Team:
                 mend = "Check that every node is started with the same address and number of processes."
                 what = f"the other processes cannot be reached ({first_line(error)})"
                 raise TeamError(what, where=where, mend=mend) from error
-        return cls(rank=rank, size=size)
+        return cls(rank=rank, size=size, store=dist.distributed_c10d._get_default_store())
 
     @property
     def main(self) -> bool:
@@ -133,30 +139,47 @@ class Team:
         """
         try:
             yield
+        except Interrupted:
+            raise  # it came to all
         except BaseException as error:
-            if self.size > 1 and _others_are_gone(error):
-                raise self._lost() from error
-            if self.size > 1:
-                self._tell(f"rank {self.rank}: {error if isinstance(error, FastgoalError) else repr(error)}")
+            if self.size == 1:
+                raise
+            gone, reason = _others_are_gone(error), "nobody is left who knows why"
+            with suppress(RuntimeError):  # the store may be gone as well
+                if not gone:
+                    said = error if isinstance(error, FastgoalError) else repr(error)
+                    self.store.set(_REASON, f"rank {self.rank}: {said}")
+                told = self.store.check([_REASON])
+                reason = self.store.get(_REASON).decode() if told else "it said nothing, so it was killed"
+                self._leave()
+            if gone:
+                what = f"another process of this run has ended ({reason})"
+                mend = "Mend what it says; the newest checkpoint is kept, and --resume continues from it."
+                raise TeamError(what, mend=mend) from error
             raise
 
-    def _tell(self, reason: str) -> None:
-        try:
-            _store().set(_REASON, reason)
-        except RuntimeError:
-            return  # nobody is left to be told
-
-    def _lost(self) -> TeamError:
-        try:
-            told = _store().check([_REASON])
-            reason = _store().get(_REASON).decode() if told else "it said nothing, so it was killed"
-        except RuntimeError:
-            reason = "the one that keeps the addresses is gone as well"
-        mend = "Mend what it says; the newest checkpoint is kept, and --resume continues from it."
-        return TeamError(f"another process of this run has ended ({reason})", where=f"rank {self.rank}", mend=mend)
+    def _leave(self) -> None:
+        """Let the others notice. Where the main rank keeps the store, it stays until they have read the reason."""
+        self.store.add(_LEFT, 1)
+        if dist.get_backend() != dist.Backend.GLOO:
+            return  # NCCL would wait for what never ends; the launcher ends the others
+        dist.destroy_process_group()
+        keeps = self.main and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True)
+        end = time.monotonic() + LINGER * keeps
+        while time.monotonic() < end and self.store.add(_LEFT, 0) < self.size:
+            time.sleep(0.05)
 
 
 ALONE = Team()
+
+
+def end() -> bool:
+    """Dissolve the team, if there is one; whether this process is its main one."""
+    if not dist.is_available() or not dist.is_initialized():
+        return True
+    main = dist.get_rank() == 0
+    dist.destroy_process_group()
+    return main
 
 
 def own_device(asked: str) -> str:
@@ -200,10 +223,6 @@ def _others_are_gone(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         isinstance(error, dist.DistError) or any(sign in said for sign in _SIGNS)
     )
-
-
-def _store() -> Any:
-    return dist.distributed_c10d._get_default_store()
 
 
 class _Rows(torch.autograd.Function):
