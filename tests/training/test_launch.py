@@ -16,9 +16,10 @@ def test_torchrun_trains_on_two_processes(
 ) -> None:
     table, out = write_table(), tmp_path / "run"
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fastgoal"]
-    options = ["--model", str(small_clip_folder), "--out", str(out), "--text-tokens", "77", "--max-steps", "2"]
+    files = ["--model", str(small_clip_folder), "--out", str(out), "--json", str(tmp_path / "r.json")]
+    options = ["--text-tokens", "77", "--max-steps", "2", "--batch-size", "4", "--shard"]
     done = subprocess.run(
-        [*launch, "train", str(table.folder), *options, "--batch-size", "4", "--shard", "--json", str(tmp_path / "r.json")],
+        [*launch, "train", str(table.folder), *files, *options],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
