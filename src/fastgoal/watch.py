@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tqdm import tqdm
+
 AFTER = 60.0
 """Seconds of patience."""
 Say = Callable[[str], None]
@@ -22,7 +24,7 @@ Say = Callable[[str], None]
 def said_aloud(line: str) -> None:
     """The line on standard error; one that is closed is no reason to stop."""
     with contextlib.suppress(OSError, ValueError):
-        print(line, file=sys.stderr, flush=True)
+        tqdm.write(line, file=sys.stderr)  # beside a bar, if there is one
 
 
 @dataclass(kw_only=True)
