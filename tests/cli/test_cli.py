@@ -62,7 +62,8 @@ def test_help_lists_every_command_with_a_line_about_it():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_teaches_with_an_example(name):
-    done = fastgoal(name, "--help")
+    # Of a group, a call that is not for it replaces what it says of itself, for the rest of the process.
+    done = (apart if name == "bench" else fastgoal)(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"fastgoal {name} " in done.stdout.split("Example:")[1]
 
