@@ -13,7 +13,7 @@ demo: .venv/.installed  ## the whole story on built-in data: scenes, matching, f
 	$(BIN)/fastgoal demo --out demo
 
 test: .venv/.installed lint types  ## lint, types and the test suite
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed
 	$(BIN)/ruff check

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: a small random CLIP of the real architecture, saved as a plain transformers folder."""
 
+import json
 import signal
 from collections import Counter
 from functools import cache
@@ -80,3 +81,16 @@ def save_small_clip(folder: Path, *, size: int = 32, patch: int = 8, positions: 
 def small_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small random CLIP: 32 px images in patches of 8 (a 4 x 4 grid), 77 text positions. Do not write into it."""
     return save_small_clip(tmp_path_factory.mktemp("models") / "small-clip")
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What benchmarks run in processes of their own runs in this one: `tests/bench/test_alone.py` has seen them."""
+    from fastgoal.bench import evaluation, scaling, step
+    from fastgoal.bench.alone import called
+
+    def alone(function: str, **arguments: object) -> dict[str, float]:
+        return called(function, json.loads(json.dumps(arguments, default=str)))
+
+    for module in (evaluation, scaling, step):
+        monkeypatch.setattr(module, "alone", alone)

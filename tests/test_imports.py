@@ -15,6 +15,7 @@ FLOW = (
     "ahead",
     "files",
     "progress",
+    "watch",
     "interrupts",
     "geometry",
     "data",

@@ -46,7 +46,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
 PROGRESS = ("goal: step", "goal: precision", "left out", "settings: ", "doubtful: ")
-TIMES = ("seconds", "samples_per_second", "data_wait", "peak_memory_mib", "images_per_second")
+TIMES = ("seconds", "samples_per_second", "data_wait", "memory_mib", "peak_memory_mib", "images_per_second")
 SAME = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "tally.json")
 STOPS = (signal.SIGTERM, signal.SIGINT)
 REFUSED = tuple(f"before {name}" for name in ("write", "append", "fsync", "mkdir", "replace", "rename"))

@@ -81,7 +81,7 @@ def test_the_arithmetic_bound_of_a_vit_b_16_is_the_known_one():
     assert arithmetic.step_ratio(encoder, captions, sentences) == pytest.approx(2.65, abs=0.05)
 
 
-def test_a_small_run(folder):
+def test_a_small_run(folder, together):
     speed, released, memory, made, waiting = StepBench(model=str(folder), batch=4, rounds=2, as_released=True).rows()
     for row in (speed, released):
         assert row.unit == "samples/s"

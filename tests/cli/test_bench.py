@@ -4,20 +4,7 @@ import json
 
 import pytest
 
-from fastgoal.bench import evaluation, scaling
-from fastgoal.bench.alone import called
 from fastgoal.cli import main
-
-
-@pytest.fixture
-def together(monkeypatch):
-    """What would run in processes of its own runs in this one: `tests/bench/test_alone.py` has seen them."""
-    for module in (evaluation, scaling):
-        monkeypatch.setattr(
-            module,
-            "alone",
-            lambda function, **arguments: called(function, json.loads(json.dumps(arguments, default=str))),
-        )
 
 
 def bench(capsys, *arguments):

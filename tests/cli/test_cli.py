@@ -1,5 +1,11 @@
-"""The command line as a user meets it: separate processes, exit codes, one-line errors."""
+"""The command line as a user meets it: exit codes, one-line errors, results in files.
 
+All but a few run in this process, because one of its own takes seconds to import torch; the whole story runs in real
+ones in `tests/test_readme.py` and `tests/test_kill.py`.
+"""
+
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -10,27 +16,35 @@ import pytest
 
 from fastgoal.cli import COMMANDS, continuing, main
 
+QUIET = {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "COLUMNS": "100"}
 
-def fastgoal(*arguments, cwd=None, **environment):
-    """Run the command line in a process of its own, offline, without colours."""
-    return subprocess.run(
-        [sys.executable, "-m", "fastgoal", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
-            "NO_COLOR": "1",
-            "COLUMNS": "100",
-            **environment,
-        },
-    )
+
+@pytest.fixture(scope="module", autouse=True)
+def quiet():
+    """Offline, without colours."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        yield
+
+
+def apart(*arguments, cwd=None):
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "fastgoal", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def fastgoal(*arguments, cwd="."):
+    """Run the command line in this process."""
+    tokens, out, err = [str(argument) for argument in arguments], io.StringIO(), io.StringIO()
+    caught = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with caught[0], caught[1], contextlib.chdir(cwd), pytest.raises(SystemExit) as end:
+        main(tokens)
+    return subprocess.CompletedProcess(tokens, end.value.code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
+def scenes(tmp_path_factory, quiet):
     folder = tmp_path_factory.mktemp("cli") / "scenes"
     done = fastgoal("scenes", folder, "--train", 12, "--val", 4, "--test", 8, "--json", folder.parent / "scenes.json")
     assert done.returncode == 0, done.stderr
@@ -39,7 +53,7 @@ def scenes(tmp_path_factory):
 
 
 def test_help_lists_every_command_with_a_line_about_it():
-    done = fastgoal("--help")
+    done = apart("--help")
     assert done.returncode == 0
     for name, text in COMMANDS.items():
         assert name in done.stdout
@@ -48,7 +62,8 @@ def test_help_lists_every_command_with_a_line_about_it():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_teaches_with_an_example(name):
-    done = fastgoal(name, "--help")
+    # Of a group, a call that is not for it replaces what it says of itself, for the rest of the process.
+    done = (apart if name == "bench" else fastgoal)(name, "--help")
     assert done.returncode == 0, done.stderr
     assert f"fastgoal {name} " in done.stdout.split("Example:")[1]
 
@@ -84,7 +99,15 @@ def test_a_misspelt_command_or_option_gets_a_suggestion():
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, arguments, said):
-    done = fastgoal(*arguments, cwd=tmp_path)
+    expect_one_line(fastgoal(*arguments, cwd=tmp_path), said)
+
+
+def test_bad_input_is_one_line_of_a_process_too(tmp_path):
+    """Where nothing is caught that a library prints."""
+    expect_one_line(apart("eval", "tiny", ".", "--batch", "0", cwd=tmp_path), "0 images per forward pass")
+
+
+def expect_one_line(done, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -113,7 +136,7 @@ def test_a_launcher_is_for_training_alone(monkeypatch, capsys):
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path):
-    done = fastgoal("scenes", "out", "--objects", "many", "--debug", cwd=tmp_path)
+    done = apart("scenes", "out", "--objects", "many", "--debug", cwd=tmp_path)
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 

@@ -1,5 +1,6 @@
 """Batches made ahead: in order, one ahead only, errors where they belong, and nothing made while something settles."""
 
+import queue
 import threading
 from collections.abc import Callable, Iterator
 
@@ -92,6 +93,22 @@ def test_waiting_is_counted_and_use_is_not(batches: list[Batch], monkeypatch: py
     patient.take(coming, 1)
     assert patient.waited == before
     may_go_on.set()
+
+
+def test_a_batch_that_does_not_come_is_told_of_while_it_is_waited_for(batches: list[Batch]) -> None:
+    """The loader hangs until it has been told of twice."""
+    said: queue.Queue[str] = queue.Queue()
+    lines = []
+
+    def hanging() -> Iterator[Batch]:
+        yield batches[0]
+        lines.extend(said.get(timeout=60) for _ in range(2))
+        yield batches[1]
+
+    feed, source = Feed(None, awaited=lambda: "the batch of step 2", after=0.01, say=said.put), hanging()
+    taken = feed.take(source, 1) + feed.take(source, 1)
+    assert [batch.ids for batch in taken] == [batch.ids for batch in batches[:2]]
+    assert lines == ["waiting for data for 0 s (the batch of step 2)"] * 2
 
 
 def test_every_tensor_of_a_batch_moves(batches: list[Batch]) -> None:

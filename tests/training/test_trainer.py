@@ -1,8 +1,10 @@
 import json
 import math
 import os
+import queue
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from fastgoal.interrupts import Interrupted
 from fastgoal.losses import METHODS
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
-from fastgoal.training import TrainConfig, batches, train
+from fastgoal.training import TrainConfig, batches, loop, train
 from fastgoal.training.batches import Collator, PairsDataset, Views
+from fastgoal.training.feed import Feed
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches
 from fastgoal.training.validation import RetrievalValidation, mean_recall_at_1
@@ -49,7 +52,8 @@ def history(run: Path) -> list[dict[str, Any]]:
 
 
 def without_times(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in ("samples_per_second", "data_wait", "seconds")} for row in rows]
+    measured = {"samples_per_second", "data_wait", "seconds", "memory_mib"}
+    return [{name: value for name, value in row.items() if name not in measured} for row in rows]
 
 
 def weights_of(encoder: DualEncoder) -> dict[str, torch.Tensor]:
@@ -250,6 +254,8 @@ def test_what_a_run_leaves_behind(
     assert report.samples_per_second > 0
     rows = history(tmp_path / "run")
     assert [row["step"] for row in rows] == list(range(1, 10))
+    assert [row["done"] for row in rows] == pytest.approx([step / 9 for step in range(1, 10)])
+    assert 0 < rows[0]["memory_mib"] <= rows[-1]["memory_mib"] == pytest.approx(report.peak_memory_mib, rel=0.1)
     for name in ("loss", "global", "local", "tsl"):
         assert report.loss[name] == {"first": rows[0][name], "last": rows[-1][name]}
     assert report.unpaired == pytest.approx(2 / 11)
@@ -257,6 +263,24 @@ def test_what_a_run_leaves_behind(
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "best.json", "checkpoints", "history.jsonl", "model", "precision.json", "settings.json", "train.json",
     ]  # fmt: skip
+
+
+def test_an_image_that_does_not_come_is_named(
+    write_table: WriteTable, fresh: Callable[[], DualEncoder], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Reading an image of the second batch hangs until it has been told of."""
+    said: queue.Queue[str] = queue.Queue()
+    read, count, told = batches.read_views, iter(range(1000)), []
+
+    def hanging(source: Path, *rest: Any, **named: Any) -> Any:
+        if next(count) == 5:
+            told.extend([source.name, said.get(timeout=60)])
+        return read(source, *rest, **named)
+
+    monkeypatch.setattr(batches, "read_views", hanging)
+    monkeypatch.setattr(loop, "Feed", partial(Feed, after=0.01, say=said.put))
+    train(write_table(), fresh(), tmp_path / "run", TrainConfig(**{**CONFIG, "epochs": 1}))
+    assert told[1] == f"waiting for data for 0 s (the batch of step 2; last image {told[0]})"
 
 
 def test_a_folder_is_never_taken_over(

@@ -162,7 +162,7 @@ class Views:
 
     What was kept stays: an epoch visits everything once, so throwing out the oldest would throw out what comes next.
     A view depends on the sample and the model's fit alone, never on what was kept: with another cache, or after a
-    restart, training sees the same pixels.
+    restart, training sees the same pixels. `reading` is the image that is being read, or was last.
 
     Args:
         budget: bytes.
@@ -172,6 +172,7 @@ class Views:
     def __init__(self, images: ImageStore, fit: ImageFit, budget: int, *, exact: bool = False) -> None:
         self._images, self._fit, self._left, self._exact = images, fit, budget, exact
         self._kept: dict[tuple[str, int, Box | None], Pixels] = {}
+        self.reading: str | None = None
 
     def __call__(self, row: PairsRow, boxes: Sequence[Box | None]) -> list[Pixels]:
         """One H x W x C view per box; None is the whole image."""
@@ -180,6 +181,7 @@ class Views:
         keys = [(row.image, by, box) for box in boxes]
         if any(key not in self._kept for key in keys):
             # All of them again, as those that are missing might do with a smaller draft.
+            self.reading = row.image
             source, where = self._images.open(row.image), f"image of sample {row.id!r}"
             views = read_views(source, self._fit, boxes, exact=self._exact, where=where)
             return [self._keep(key, view) for key, view in zip(keys, views, strict=True)]

@@ -23,6 +23,7 @@ import yaml
 
 from fastgoal.errors import ConfigError
 from fastgoal.losses import METHODS, LossWeights
+from fastgoal.training.trackers import expect_known
 
 Method = Literal["global", "local", "no-tsl", "goal"]
 
@@ -160,7 +161,7 @@ class TrainConfig:
     log_every: int = 10
     """Steps per line of history.jsonl."""
     log_to: tuple[str, ...] = ()
-    """transformers' logging integrations, such as `tensorboard`."""
+    """Trackers that get each line of the history too, such as `tensorboard` or `wandb`."""
 
     def __post_init__(self) -> None:
         for name, kind in _field_types().items():
@@ -169,6 +170,7 @@ class TrainConfig:
             _check(name, getattr(self, name), lambda value, low=low: value >= low, f"at least {low:g}")
         for name in ABOVE_ZERO:
             _check(name, getattr(self, name), lambda value: value > 0, "greater than 0")
+        expect_known(self.log_to)
         _ = self.weights  # refuses weights that are all 0
         if self.image_tower == self.text_tower == "frozen":
             mend = "Let one tower learn, in full or with adapters."

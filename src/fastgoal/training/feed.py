@@ -3,17 +3,21 @@
 One thread draws from the epoch's loader: while the model computes (outside the interpreter's lock), the next batch is
 made, or fetched from worker processes. On a GPU it is also copied there, from pinned memory and on a stream of its own,
 beside the running step.
+
+A loader that stalls (a network drive, a worker that hangs) says so while the step waits for it, see `watch`.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from fastgoal.training.batches import Batch
+from fastgoal.watch import AFTER, Say, said_aloud, told_if_long
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,20 @@ class Feed:
 
     Args:
         device: where the batches go; None leaves them on the CPU.
+        awaited: what is known of the batch that is waited for, asked for when a wait is told of.
+        after: seconds of waiting before it is. say: what it is told to.
     """
 
-    def __init__(self, device: torch.device | None) -> None:
+    def __init__(
+        self,
+        device: torch.device | None,
+        *,
+        awaited: Callable[[], str] | None = None,
+        after: float = AFTER,
+        say: Say = said_aloud,
+    ) -> None:
         self.waited = 0.0
+        self._told = partial(told_if_long, "waiting for data", after=after, detail=awaited, say=say)
         self._device, self._pool = device, ThreadPoolExecutor(1, "batches")
         on_gpu = device is not None and device.type == "cuda"
         self._stream: Any = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
@@ -46,9 +60,10 @@ class Feed:
         begin, taken = time.perf_counter(), list[Batch]()
         if batches is not self._source or self._coming is None:
             self._source, self._coming = batches, self._pool.submit(self._make, batches)
-        while len(taken) < count and (made := self._coming.result()) is not None:
-            self._coming = self._pool.submit(self._make, batches)
-            taken.append(self._arrived(made))
+        with self._told():
+            while len(taken) < count and (made := self._coming.result()) is not None:
+                self._coming = self._pool.submit(self._make, batches)
+                taken.append(self._arrived(made))
         self.waited += time.perf_counter() - begin
         return taken
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
 
+from fastgoal.devices import peak_memory
 from fastgoal.errors import FastgoalError
 from fastgoal.files import read_json, write_json
 from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
@@ -133,7 +134,8 @@ class Loop(Trainer):  # type: ignore[misc]
         )
         self.base, self.tally = encoder.name, Tally({})
         parts = config.micro_batch is not None and config.micro_batch < config.batch_size
-        self.feed = Feed(None if parts else encoder.device)  # the parts of a batch go to the device one by one
+        device = None if parts else encoder.device  # the parts of a batch go to the device one by one
+        self.feed = Feed(device, awaited=self._awaited)
         self._waited = 0.0
         self.best = folder.read(folder.best)
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
@@ -158,6 +160,11 @@ class Loop(Trainer):  # type: ignore[misc]
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[Batch], None]:
         return self.feed.take(epoch_iterator, num_batches), None
+
+    def _awaited(self) -> str:
+        """The batch that is waited for. Its image is known where this process reads it, and no worker."""
+        image = getattr(self.data_collator.views, "reading", None)
+        return f"the batch of step {self.state.global_step + 1}" + (f"; last image {image}" if image else "")
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0
@@ -283,6 +290,8 @@ class Loop(Trainer):  # type: ignore[misc]
                 "samples_per_second": samples / took,
                 "data_wait": (self._waited - waited) / took,
                 "seconds": self.seconds,
+                "memory_mib": round(peak_memory(self.encoder.device), 1),
+                "done": self.state.global_step / self.total_steps,
             }
         super().log(logs, start_time)
         self.folder.append({"step": self.state.global_step, **logs})

@@ -33,14 +33,14 @@ from fastgoal.training.config import TrainConfig
 from fastgoal.training.loop import Loop
 from fastgoal.training.order import EpochBatches, Ints
 from fastgoal.training.precision import Precision, settled_precision
-from fastgoal.training.progress import Progress
+from fastgoal.training.progress import TERMS, Progress
 from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
 from fastgoal.training.team import Team
 from fastgoal.training.texts import token_counts
+from fastgoal.training.trackers import expect_trackers
 from fastgoal.training.validation import RetrievalValidation, Validate
 
-TERMS = ("loss", "global", "local", "tsl")
 COUNTS = ("seen", "unpaired", "hidden_sentences", "hidden_regions")
 
 
@@ -95,8 +95,8 @@ def train(
         progress: show rate, loss and time left on standard error.
 
     Raises:
-        ConfigError: settings that cannot work together or with this model, a folder that holds another run, a
-            launcher's environment that contradicts itself.
+        ConfigError: settings that cannot work together or with this model, a tracker that is not installed, a folder
+            that holds another run, a launcher's environment that contradicts itself.
         TeamError: another process is gone, or runs something else.
         ModelError: a text limit that the model cannot take.
         DataError: fewer than two usable samples, an image that cannot be read any more, or a disk that refuses to be
@@ -157,12 +157,13 @@ def _train(
 
 
 def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
-    """Refuse loss terms that the architecture has no use for, and a compilation that its device cannot do.
+    """Refuse loss terms that the architecture has no use for, and what is not to be had here: trackers, a compiler.
 
     Raises:
         ConfigError: a token similarity loss for a model that cannot project parts of an image and of a caption, or hard
-            negatives for the sigmoid loss; `compile` without a compiler.
+            negatives for the sigmoid loss; a tracker that is not installed; `compile` without a compiler.
     """
+    expect_trackers(config.log_to)
     title = encoder.traits.title
     if config.weights.tsl and not encoder.traits.projects_parts:
         what = f"{title} has no projection for patches and tokens, so that it cannot learn by token similarity"
