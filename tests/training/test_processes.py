@@ -1,11 +1,14 @@
 """Whole runs on several ranks against one process: losses, weights, resuming on another number of ranks, and ends."""
 
+import io
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +218,32 @@ def test_a_loss_that_is_not_a_number_names_the_samples_of_all(
     for said in on_ranks(2, work):
         assert "the loss became nan at step 1" in said
     assert len(json.loads((tmp_path / "run" / "nonfinite.json").read_text())["ids"]) == 5
+
+
+def test_a_rank_that_waits_for_another_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second rank comes once the first one has spoken."""
+    monkeypatch.setattr(team, "PATIENCE", 0.01)
+    spoken = get_context("fork").Event()
+    monkeypatch.setattr(sys, "stderr", Listener(spoken))
+
+    def work(team: Team) -> bool:
+        heard = team.rank == 0 or spoken.wait(60)
+        return all(team.all(heard))
+
+    assert on_ranks(2, work) == [True, True]
+
+
+class Listener(io.StringIO):
+    """Sets the event when rank 0 says that it waits."""
+
+    def __init__(self, spoken: Any) -> None:
+        super().__init__()
+        self._spoken = spoken
+
+    def write(self, text: str) -> int:
+        if "rank 0: waiting for the other processes for 0 s" in text:
+            self._spoken.set()
+        return len(text)
 
 
 # What is refused

@@ -16,7 +16,7 @@ Shapes: N rows of a rank, M of all, D columns.
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from fastgoal.errors import ConfigError, FastgoalError, first_line
 from fastgoal.interrupts import Interrupted
+from fastgoal.watch import AFTER, told_if_long
 
 T = TypeVar("T")
 _NEEDED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -35,6 +36,8 @@ JOINING = timedelta(minutes=10)
 """How long a rank waits for the others to start."""
 LONGEST = timedelta(hours=2)
 """How long a rank waits for the others later: as long as the slowest of them may write a checkpoint."""
+PATIENCE = AFTER
+"""Seconds of waiting for others before it is said."""
 LINGER = 3.0
 """Seconds that the rank which keeps the store waits for the others to read why a run has ended."""
 _REASON, _LEFT = "fastgoal/failed", "fastgoal/left"
@@ -91,7 +94,8 @@ class Team:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        with self._waiting():
+            dist.all_gather_object(values, value)
         return values
 
     def agreed(self, value: T) -> T:
@@ -99,8 +103,12 @@ class Team:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        with self._waiting():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        return told_if_long(f"rank {self.rank}: waiting for the other processes", after=PATIENCE)
 
     def barrier(self) -> None:
         """Returns when all have come."""
