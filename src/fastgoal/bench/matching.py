@@ -19,7 +19,7 @@ from fastgoal.data.sentences import split_sentences
 from fastgoal.data.source import Source, open_source
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.matching import MatchSettings, match
-from fastgoal.matching.match import batch_for
+from fastgoal.matching.matcher import batch_for
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.regions import Proposer, make_proposer

@@ -2,21 +2,30 @@
 
     samples -> candidate regions, sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
 
-`candidates` embeds regions, `rules` chooses pairs, `judge` says how good they are, `match` does the work on files.
+`candidates` embeds regions, `rules` chooses pairs, `matcher` does both for the samples of a shard, `match` fills a table
+with its shards, `judge` says how good they are.
 """
 
 from fastgoal.matching.candidates import Embed
+from fastgoal.matching.fingerprint import fingerprint
 from fastgoal.matching.judge import MatchReport, precision, summarise
-from fastgoal.matching.match import MatchSettings, fingerprint, match
+from fastgoal.matching.match import match
+from fastgoal.matching.matcher import Engine, Matched, Matcher, Shards, match_samples
 from fastgoal.matching.rules import Rule, select_pairs, usual_rule
+from fastgoal.matching.settings import MatchSettings
 
 __all__ = [
     "Embed",
+    "Engine",
     "MatchReport",
     "MatchSettings",
+    "Matched",
+    "Matcher",
     "Rule",
+    "Shards",
     "fingerprint",
     "match",
+    "match_samples",
     "precision",
     "select_pairs",
     "summarise",
