@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from transformers import TrainerCallback
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from fastgoal.errors import ConfigError
@@ -44,6 +47,56 @@ def test_a_package_of_another_name_is_named_as_it_is_installed(monkeypatch):
         expect_trackers(["comet_ml"])
     with pytest.raises(ConfigError, match=r"pip install dagshub mlflow\."):
         expect_trackers(["dagshub"])
+
+
+class Tracker(TrainerCallback):
+    """Fails from the event `failing` on, as it would without its server."""
+
+    failing, events = "", []
+
+    def _meet(self, event):
+        self.events.append(event)
+        if event == self.failing:
+            raise OSError("no server\nand a long story")
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self._meet("begin")
+
+    def on_log(self, args, state, control, **kwargs):
+        self._meet("log")
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    monkeypatch.setitem(INTEGRATION_TO_CALLBACK, "wandb", Tracker)
+    monkeypatch.setitem(TRACKERS, "wandb", ())
+    monkeypatch.setattr(Tracker, "events", [])
+    return partial(monkeypatch.setattr, Tracker, "failing")
+
+
+SHORT = TrainConfig(max_steps=3, batch_size=4, text_tokens=77, log_every=1, log_to=("wandb",))
+
+
+def test_a_tracker_that_fails_later_is_left_alone_and_training_goes_on(tmp_path, encoder, write_table, tracker, capsys):
+    tracker("log")
+    report = train(write_table(), encoder, tmp_path / "run", SHORT, progress=False)
+    assert report.steps == 3
+    assert Tracker.events == ["begin", "log"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("wandb failed (no server); it is left alone")
+
+
+def test_a_tracker_that_cannot_begin_is_refused_and_can_be_resumed_without(tmp_path, encoder, write_table, tracker):
+    tracker("begin")
+    table = write_table()
+    with pytest.raises(ConfigError, match=r"^log_to: wandb failed \(no server\)\. Set it up"):
+        train(table, encoder, tmp_path / "run", SHORT, progress=False)
+    assert train(table, encoder, tmp_path / "run", replace(SHORT, log_to=()), resume=True).steps == 3
+
+
+def test_one_that_works_gets_every_line(tmp_path, encoder, write_table, tracker):
+    train(write_table(), encoder, tmp_path / "run", SHORT, progress=False)
+    assert Tracker.events == ["begin", "log", "log", "log"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")

@@ -54,6 +54,7 @@ from fastgoal.training.spread import (
 )
 from fastgoal.training.tally import Tally
 from fastgoal.training.team import Team
+from fastgoal.training.trackers import guard
 from fastgoal.training.validation import Validate
 
 TALLY = "tally.json"
@@ -122,6 +123,7 @@ class Loop(Trainer):  # type: ignore[misc]
             data_collator=collator,
         )
         self.remove_callback(PrinterCallback)
+        guard(self.callback_handler.callbacks, config.log_to)
         self.batches = batches
         self.flow, self.interrupts, self.begun = Flow(self, config, validate is not None), Interrupts(patient=True), 0
         self.add_callback(self.flow)
