@@ -23,7 +23,7 @@ from fastgoal.cli.common import (
     tell_problems,
     write_result,
 )
-from fastgoal.cluster import on_cluster
+from fastgoal.cluster.embedding import on_cluster
 from fastgoal.data.benchmarks import benchmark_asked
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError

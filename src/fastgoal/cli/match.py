@@ -19,7 +19,7 @@ from fastgoal.cli.common import (
     quiet_libraries,
     write_result,
 )
-from fastgoal.cluster import RayEngine
+from fastgoal.cluster.matching import RayEngine
 from fastgoal.data.source import open_source
 from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, here, usual_rule
 from fastgoal.matching import match as match_pairs

@@ -55,8 +55,10 @@ def joined(cluster: Cluster) -> Iterator[Cluster]:
     """
     ray = import_ray()
     ours = not ray.is_initialized()
-    if ours:
-        _join(ray, cluster) if cluster.address is not None else _start(ray, cluster)
+    if cluster.address is not None:
+        _join(ray, cluster.address)
+    elif ours:
+        _start(ray, cluster)
     try:
         yield _settled(cluster, ray.cluster_resources())
     finally:
@@ -88,9 +90,13 @@ def _start(ray: Any, cluster: Cluster) -> None:
         ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="error")
 
 
-def _join(ray: Any, cluster: Cluster) -> None:
-    address = str(cluster.address)
+def _join(ray: Any, address: str) -> None:
     _expect_answer(address)
+    if ray.is_initialized():
+        if (other := ray.get_runtime_context().gcs_address) != address:
+            mend = "Leave the address out, or call ray.shutdown() first."
+            raise ConfigError(f"this process is on the cluster at {other}", where=f"--address {address}", mend=mend)
+        return
     try:
         with _own_sigterm():
             ray.init(address, log_to_driver=False, logging_level="error")
