@@ -34,7 +34,7 @@ def test_two_nodes_match_one_table(nodes, scenes, tmp_path):
 
 
 def test_the_loss_of_a_node_is_made_up_by_the_other(nodes, tmp_path):
-    lost = list(nodes.worker_nodes)[0]
+    lost = next(iter(nodes.worker_nodes))
     with joined(Cluster(address=nodes.address)) as cluster:
         assert cluster.workers == 2
         seen, workers = [], set()

@@ -100,8 +100,8 @@ def _join(ray: Any, address: str) -> None:
     try:
         with _own_sigterm():
             ray.init(address, log_to_driver=False, logging_level="error")
-    except (Exception, SystemExit) as error:  # whatever Ray says, it is the address or what listens there
-        what = f"the cluster cannot be joined ({first_line(RuntimeError(error))})"
+    except Exception as error:  # whatever Ray says, it is the address or what listens there
+        what = f"the cluster cannot be joined ({first_line(error)})"
         mend = f"{_START}; Ray and Python have to be of the same version everywhere."
         raise ConfigError(what, where=f"--address {address}", mend=mend) from error
 
@@ -133,9 +133,14 @@ def _settled(cluster: Cluster, has: dict[str, float]) -> Cluster:
 
 @contextmanager
 def _own_sigterm() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
+    """Puts our handler back afterwards, and lets it have the signal that Ray made an exit of meanwhile."""
+    before, taken = signal.getsignal(signal.SIGTERM), False
     try:
         yield
+    except SystemExit:
+        taken = True
     finally:
         if signal.getsignal(signal.SIGTERM) is not before:
             signal.signal(signal.SIGTERM, before)
+    if taken:
+        signal.raise_signal(signal.SIGTERM)
