@@ -61,8 +61,8 @@ def test_either_engine_continues_what_the_other_began(ray, source, alone, tmp_pa
     on_ray = RayEngine(cluster=Cluster(workers=1), load=TINY)
     out, shards = tmp_path / "pairs", []
     for engine in (on_ray, here):
+        some = partial(stopped_after_one, engine)
         with pytest.raises(KeyboardInterrupt):
-            some = partial(stopped_after_one, engine)
             match(source, *TINY("cpu"), out, SHARDS, progress=False, engine=some)
         shards.append(len(json.loads((out / MANIFEST).read_text())["shards"]))
     match(source, *TINY("cpu"), out, SHARDS, progress=False, engine=on_ray)
