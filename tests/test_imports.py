@@ -30,6 +30,7 @@ FLOW = (
     "matching",
     "training",
     "evaluation",
+    "cluster",
     "card",
     "report",
     "stages",

@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from fastgoal.data.columns import Columns
 from fastgoal.data.source import Source
-from fastgoal.errors import DataError
+from fastgoal.errors import ConfigError, DataError
 from fastgoal.files import make_folder, write_json
+
+if TYPE_CHECKING:
+    from fastgoal.cluster.session import Cluster
 
 SHOWN = 3
 """Problems that are named before the others are counted."""
@@ -49,6 +52,45 @@ class ColumnFlags:
 
 ColumnNames = Annotated[ColumnFlags, Parameter(name="*", group="Columns")]
 USUAL = ColumnFlags()
+
+Engine = Annotated[
+    Literal["local", "ray"], Parameter(help="Who computes: this process, or a Ray cluster (`fastgoal[cluster]`).")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFlags:
+    """What of a cluster is used, with `--engine ray`."""
+
+    address: str | None = None
+    """HOST:PORT of a running one (default: one is started on this machine)."""
+    workers: int | None = None
+    """Processes with models of their own (default: as many as there is room for)."""
+    gpus_per_worker: float | None = None
+    """Share of a GPU for each, such as 0.5 (default: none; they compute on CPUs)."""
+
+    def cluster(self, engine: str, device: str) -> "Cluster | None":
+        """The cluster that is asked for; None for this process alone.
+
+        Raises:
+            ConfigError: flags that do not go together, or are out of range.
+        """
+        from fastgoal.cluster.session import Cluster
+
+        given = [name for name, value in vars(self).items() if value is not None]
+        if engine == "local":
+            if given:
+                flag = "--" + given[0].replace("_", "-")
+                raise ConfigError("nothing to do with --engine local", where=flag, mend="Add --engine ray.")
+            return None
+        if device != "cpu":
+            mend = "Say --gpus-per-worker 1 instead, or a smaller share."
+            raise ConfigError("workers of a cluster have their own devices", where=f"--device {device}", mend=mend)
+        return Cluster(address=self.address, workers=self.workers, gpus_per_worker=self.gpus_per_worker or 0.0)
+
+
+OfCluster = Annotated[ClusterFlags, Parameter(name="*", group="Cluster")]
+ALONE = ClusterFlags()
 
 
 def typed() -> str:

@@ -1,23 +1,29 @@
 """`fastgoal eval`."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from fastgoal.cli.common import (
+    ALONE,
     USUAL,
     ColumnNames,
     Device,
+    Engine,
     Json,
     Limit,
+    OfCluster,
     Root,
     quiet_libraries,
     tell_problems,
     write_result,
 )
+from fastgoal.cluster.embedding import on_cluster
 from fastgoal.data.benchmarks import benchmark_asked
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError
@@ -53,6 +59,8 @@ def evaluate(
     root: Root = None,
     columns: ColumnNames = USUAL,
     device: Device = "cpu",
+    engine: Engine = "local",
+    cluster: OfCluster = ALONE,
     json: Json = None,
 ) -> None:
     """Evaluate a model by a named protocol.
@@ -84,6 +92,7 @@ def evaluate(
         allow_partial: take fewer items than the protocol's name stands for; the result says so.
         batch: images per forward pass.
         seed: of the false sentences and of the intervals.
+        engine: `ray` embeds on a cluster (docs/cluster.md), for `retrieval`, `joint` and `robust`.
     """
     quiet_libraries()
     kind = TASKS[task]
@@ -93,7 +102,13 @@ def evaluate(
     own = {"language": language, "templates": templates_named(templates or "plain"), "rerank": rerank, "progress": True}
     options: dict[str, Any] = {"protocol": asked, "batch": batch, "seed": seed, **{k: own[k] for k in kind.options}}
     names = [model] if against is None else [model, against]
-    encoders = [load_retriever(name, device=device, text_tokens=tokens, pinned=asked.text_tokens) for name in names]
+    on = cluster.cluster(engine, device)
+    if on is not None and (task not in _ON_CLUSTER or rerank):
+        what = "a cluster embeds only, which is not all that this needs"
+        mend = f"Leave --engine out, or ask for --task {', '.join(_ON_CLUSTER)} without --rerank."
+        raise ConfigError(what, where="--engine ray", mend=mend)
+    loads = [partial(load_retriever, name, text_tokens=tokens, pinned=asked.text_tokens) for name in names]
+    encoders = [load(device=device) for load in loads]
     for encoder in encoders:  # now, and not after hours with the first
         asked.expect(asked.task, encoder)
         if rerank:
@@ -102,8 +117,9 @@ def evaluate(
     if isinstance(opened, Source):
         tell_problems(opened)
     results = []
-    for encoder in encoders:
-        results.append(kind.measure(encoder, opened, **options))
+    for encoder, load in zip(encoders, loads, strict=True):
+        with nullcontext(encoder) if on is None else on_cluster(encoder, load, on) as embedder:
+            results.append(kind.measure(embedder, opened, **options))
         print(describe(results[-1]))
     if table := published_table(results[0], backbone_of(encoders[0])):
         print(table)
@@ -115,6 +131,7 @@ def evaluate(
     write_result(json, record)
 
 
+_ON_CLUSTER = ("retrieval", "joint", "robust")
 _TASK_OF = {"--templates": "classify", "--classes": "classify", "--rerank": "retrieval"}
 
 

@@ -1,25 +1,30 @@
 """`fastgoal match`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from fastgoal.cli.common import (
+    ALONE,
     USUAL,
     ColumnNames,
     Detector,
     Device,
+    Engine,
     Json,
     Limit,
+    OfCluster,
     Root,
     Sam,
     quiet_libraries,
     write_result,
 )
+from fastgoal.cluster.matching import RayEngine
 from fastgoal.data.source import open_source
-from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, usual_rule
+from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, here, usual_rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.regions import make_proposer
+from fastgoal.regions import Proposer, make_proposer
 
 
 def match(
@@ -40,6 +45,8 @@ def match(
     columns: ColumnNames = USUAL,
     device: Device = "cpu",
     cache: Path | None = None,
+    engine: Engine = "local",
+    cluster: OfCluster = ALONE,
     overwrite: bool = False,
     json: Json = None,
 ) -> None:
@@ -65,25 +72,39 @@ def match(
         batch: crops (with `--embed dense`: images) or sentences per forward pass (default: 32 on a CPU, 256 on a GPU).
         cache: folder that keeps the embeddings of crops and sentences: matching the same images again with other
             settings encodes only what is new.
+        engine: `ray` spreads the work over a cluster (docs/cluster.md); the table is the same, and either continues
+            what the other began.
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
+    asked = cluster.cluster(engine, device)
     source = open_source(data, root=root, limit=limit, columns=columns.given)
-    encoder = DualEncoder.load(matcher, device=device)
     regions = regions or ("given" if rule == "true" else "flism")
-    proposer = make_proposer(regions, detector=detector, sam=sam, device=device)
+    load = partial(_load, matcher, regions, detector, sam)
+    encoder, proposer = load(device)
     rule = rule or usual_rule(regions)
     settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
-    report = match_pairs(source, encoder, proposer, out, settings, cache=cache)
+    who = here if asked is None else RayEngine(cluster=asked, load=load)
+    report = match_pairs(source, encoder, proposer, out, settings, cache=cache, engine=who)
     print(describe(report))
     write_result(json, report.to_json())
+
+
+def _load(
+    matcher: str, regions: str, detector: str | None, sam: str | None, device: str
+) -> tuple[DualEncoder, Proposer]:
+    """The models of matching; a cluster's workers call it too."""
+    quiet_libraries()
+    encoder = DualEncoder.load(matcher, device=device)
+    return encoder, make_proposer(regions, detector=detector, sam=sam, device=device)
 
 
 def describe(report: MatchReport) -> str:
     """A report in a few lines."""
     lines = [
         f"{report.paired:,} of {report.samples:,} samples have a local pair; "
-        f"{report.regions_per_image:.1f} regions per image, {report.images_per_second:.1f} images/s."
+        f"{report.regions_per_image:.1f} regions per image, {report.images_per_second:.1f} images/s"
+        + (f" with {report.workers} workers." if report.workers else ".")
     ]
     lines += [f"without a pair {count}: {reason}" for reason, count in report.unpaired.items()]
     lines += [f"skipped {count}: {reason}" for reason, count in report.skipped.items()]

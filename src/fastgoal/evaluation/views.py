@@ -50,7 +50,7 @@ class ViewSet:
         self.wanted, self.fit, self.keep = tuple(wanted), fit, keep
         self.size_of: dict[str, tuple[int, int]] = {}
         """Width and height of every upright image that was decoded so far."""
-        self._images, self._workers = images, workers
+        self.images, self._workers = images, workers
         self._kept: npt.NDArray[np.uint8] | None = None
 
     @classmethod
@@ -87,11 +87,11 @@ class ViewSet:
 
     def _opened(self) -> Iterator[tuple[str, Path | bytes, list[Box | None]]]:
         for image, group in groupby(self.wanted, key=lambda wanted: wanted[0]):
-            yield image, self._images.open(image), [box for _, box in group]
+            yield image, self.images.open(image), [box for _, box in group]
 
     def _decode(self, opened: tuple[str, Path | bytes, list[Box | None]]) -> list[View]:
         image, raw, boxes = opened
-        picture = read_image(raw, where=self._images.root / image)
+        picture = read_image(raw, where=self.images.root / image)
         self.size_of[image] = picture.size
         return [fit_pixels(picture, self.fit, box) for box in boxes]
 

@@ -2,15 +2,15 @@
 
     samples -> candidate regions, sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
 
-`candidates` embeds regions, `rules` chooses pairs, `matcher` does both for the samples of a shard, `match` fills a table
-with its shards, `judge` says how good they are.
+`candidates` embeds regions, `rules` chooses pairs, `matcher` does both for the samples of a shard, `match` fills a
+table with its shards, `judge` says how good they are.
 """
 
 from fastgoal.matching.candidates import Embed
 from fastgoal.matching.fingerprint import fingerprint
 from fastgoal.matching.judge import MatchReport, precision, summarise
 from fastgoal.matching.match import match
-from fastgoal.matching.matcher import Engine, Matched, Matcher, Shards, match_samples
+from fastgoal.matching.matcher import Engine, Matched, Matcher, Shards, here, match_samples
 from fastgoal.matching.rules import Rule, select_pairs, usual_rule
 from fastgoal.matching.settings import MatchSettings
 
@@ -24,6 +24,7 @@ __all__ = [
     "Rule",
     "Shards",
     "fingerprint",
+    "here",
     "match",
     "match_samples",
     "precision",

@@ -38,6 +38,7 @@ class MatchReport:
         an image without a region, GOAL's rule that a winning whole image discards the sample.
     stages: how many candidates were left after each filter of the source of regions, in this run, where it counts them.
     embeddings: with a cache, how many were `found` there and `made` in this run.
+    workers: of a cluster, how many computed shards in this run.
     regions_per_image: mean over readable images. images_per_second, seconds: of this run, without what was already
         done.
     pair_precision: of the samples with a pair (and with truth), the share whose sentence has a true box of which the
@@ -62,6 +63,7 @@ class MatchReport:
     sources: Mapping[str, int] | None = None
     stages: Mapping[str, int] | None = None
     embeddings: Mapping[str, int] | None = None
+    workers: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The `match` result of the contract; without the truth's fields where there was no truth."""

@@ -46,7 +46,7 @@ def match(
     matcher = Matcher(encoder, proposer, source.images, settings, cache)
     origin = Origin(data=source.key, settings=settings.decisive, **matcher.fingerprints)
     begin, rows, total = time.perf_counter(), settings.shard_rows, Counter[str]()
-    stages, images = Counter[str](), 0
+    stages, images, workers = Counter[str](), 0, set[str | None]()
     with (
         PairsWriter(out, root=source.root, origin=origin, shard_rows=rows, overwrite=settings.overwrite) as writer,
         Progress(len(source), "match", "sample", done=writer.done, show=progress) as bar,
@@ -57,12 +57,14 @@ def match(
                 writer.add(row)
             images += len({row.image for row in matched.rows})
             stages.update(matched.stages)
+            workers.add(matched.worker)
             total.update(found=matched.found, made=matched.made)
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
     report = replace(
         summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
         stages=dict(stages) or None,
+        workers=len(workers - {None}) or None,
         embeddings=None if cache is None else {"found": total["found"], "made": total["made"]},
     )
     if report.samples == sum(report.skipped.values()) - len(source.problems):

@@ -41,12 +41,13 @@ Floats = npt.NDArray[np.float32]
 @dataclass(frozen=True, kw_only=True)
 class Matched:
     """One shard. stages: how many candidates were left after each filter of the source of regions, where it counts
-    them. found, made: embeddings from a cache, and for it."""
+    them. found, made: embeddings from a cache, and for it. worker: who computed it, where there are several."""
 
     rows: Sequence[PairsRow]
     stages: Mapping[str, int]
     found: int = 0
     made: int = 0
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Matcher:
         settings: MatchSettings,
         cache: str | Path | None = None,
     ) -> None:
-        self.encoder, self.proposer, self._images, self._settings = encoder, proposer, images, settings
-        self._folder = cache
+        self.encoder, self.proposer, self.images, self.settings = encoder, proposer, images, settings
+        self.cache = cache
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -89,14 +90,14 @@ class Matcher:
 
     @cached_property
     def _cache(self) -> EmbeddingCache | None:
-        if self._folder is None:
+        if self.cache is None:
             return None
-        return EmbeddingCache(self._folder, self.fingerprints["matcher"], self.encoder.dim)
+        return EmbeddingCache(self.cache, self.fingerprints["matcher"], self.encoder.dim)
 
     def __call__(self, samples: Sequence[Sample], bar: Progress | None = None) -> Matched:
         cache, stages = self._cache, _stages(self.proposer)
         found, made = (cache.found, cache.made) if cache else (0, 0)
-        rows = match_samples(samples, self._images, self.encoder, self.proposer, self._settings, bar, cache)
+        rows = match_samples(samples, self.images, self.encoder, self.proposer, self.settings, bar, cache)
         return Matched(
             rows=rows,
             stages={name: count - stages.get(name, 0) for name, count in _stages(self.proposer).items()},
