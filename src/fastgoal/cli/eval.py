@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Data,
     Device,
     Json,
     Limit,
@@ -30,7 +31,7 @@ from fastgoal.models.baselines import load_retriever
 
 def evaluate(
     model: str,
-    data: Path,
+    data: Data,
     /,
     *,
     task: Asked = "retrieval",

@@ -6,6 +6,7 @@ from typing import Literal
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Data,
     Detector,
     Device,
     Json,
@@ -23,7 +24,7 @@ from fastgoal.regions import make_proposer
 
 
 def match(
-    data: Path,
+    data: Data,
     /,
     *,
     out: Path,

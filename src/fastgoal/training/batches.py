@@ -144,13 +144,6 @@ class PairsDataset(Dataset[PairsRow]):
     def __getitem__(self, position: int) -> PairsRow:
         return self.table[int(self.index_N[position])]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker process opens the table's files itself."""
-        return {**vars(self), "table": (self.table.folder, self.table.manifest, self.table.root)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, table=PairsTable(*state["table"]))
-
     @property
     def fingerprint(self) -> str:
         """16 hex digits over the table's contents, by the checksums of its shards."""
