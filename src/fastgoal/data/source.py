@@ -275,6 +275,8 @@ def _remote(url: Url, columns: Columns, root: Place | None) -> tuple[Place, Iter
     shards = {".tar", ".parquet"}
     single = url.suffix in shards and is_file(url)
     found = [url] if single else listing(url)
+    if not found:
+        raise DataError("no such file or folder there", where=url, mend="Check the spelling of the URL.")
     tables, tars = (tuple(file for file in found if file.suffix == suffix) for suffix in (".parquet", ".tar"))
     base = root or (url.parent if single else url)
     if tables:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from fastgoal.ahead import look_ahead
-from fastgoal.errors import ConfigError
+from fastgoal.errors import ConfigError, DataError
 from fastgoal.files import ASIDE, make_folder, writing
 from fastgoal.remote.place import Place, Url
 from fastgoal.remote.stores import Facts, copy, facts_of, files_under
@@ -79,9 +79,15 @@ def local(place: Place) -> Path:
     facts, shelf = _facts[place], folder()
     entry = shelf / f"{_digest(place, facts)}{place.suffix}"
     if not _taken(entry, facts.size):
-        with _alone(shelf, entry.name):
-            if not _taken(entry, facts.size):
-                _fetch(place, facts, entry)
+        try:
+            with _alone(shelf, entry.name):
+                if not _taken(entry, facts.size):
+                    _fetch(place, facts, entry)
+        except DataError:
+            if facts_of(place) == facts:
+                raise
+            forget(place)  # it was replaced in between
+            return local(place)
     return entry
 
 

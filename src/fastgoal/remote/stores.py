@@ -148,11 +148,11 @@ def _final(error: Exception, where: Url) -> DataError | None:
     kind = type(error).__name__
     if "Credential" in kind or "credentials" in str(error).lower():
         return DataError(f"no usable credentials ({first_line(error)})", where=where, mend=_ACCESS)
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or "forbidden" in str(error).lower():
         return DataError(f"access is denied ({first_line(error)})", where=where, mend=_ACCESS)
     if isinstance(error, FileNotFoundError):
-        bucket = "bucket" in str(error).lower()
-        what = "no such bucket" if bucket else "no such file or folder there (or not any more)"
+        bucket = "bucket does not exist" in str(error).lower()
+        what = "no such bucket" if bucket else "no such file there (or not any more)"
         return DataError(what, where=where, mend="Check the spelling of the URL, and what is there.")
     if isinstance(error, OSError) and error.errno in _FINAL:
         return DataError(f"cannot be read ({first_line(error)})", where=where, mend="Check the URL and the local disk.")
