@@ -12,9 +12,9 @@ of sentence, region, similarity, best first), `skip`.
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -349,6 +349,18 @@ class PairsTable:
                 del self._shards[next(iter(self._shards))]
             self._shards[number] = _read_shard(self.shard_place(number))
         return self._shards[number]
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the table's contents, by the checksums of its shards."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.manifest.shards).encode()).hexdigest()[:16]
+
+    def files(self, rows: Iterable[int]) -> Iterator[Place]:
+        """The files that some rows (ascending within a shard) and their images lie in, each once per shard."""
+        for number, own in groupby(rows, lambda row: bisect_right(self.starts, row) - 1):
+            yield self.shard_place(number)
+            images = self._shard(number).column("image").take([row - self.starts[number] for row in own])
+            yield from dict.fromkeys(map(self.images.file, images.unique().to_pylist()))
 
     def shard_place(self, number: int) -> Place:
         """The file of a shard."""

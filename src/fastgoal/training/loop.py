@@ -39,6 +39,8 @@ from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.encoding import Encoding
 from fastgoal.training.feed import Feed
+from fastgoal.training.lanes import LaneBatches
+from fastgoal.training.left_out import Count, merged, told
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, Slices
 from fastgoal.training.run_folder import RunFolder
@@ -52,9 +54,11 @@ from fastgoal.training.spread import (
     whole_moments,
     whole_weights,
 )
+from fastgoal.training.streamed import StreamedPairs
 from fastgoal.training.tally import Tally
 from fastgoal.training.team import Team
 from fastgoal.training.validation import Validate
+from fastgoal.watch import said_aloud
 
 TALLY = "tally.json"
 WEIGHTS, MOMENTS, SCHEDULER = "model.safetensors", "optimizer.pt", "scheduler.pt"
@@ -104,9 +108,9 @@ class Loop(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         encoder: DualEncoder,
-        dataset: PairsDataset,
+        dataset: PairsDataset | StreamedPairs,
         collator: Collator,
-        batches: EpochBatches,
+        batches: EpochBatches | LaneBatches,
         config: TrainConfig,
         folder: RunFolder,
         validate: Validate | None,
@@ -136,7 +140,7 @@ class Loop(Trainer):  # type: ignore[misc]
         parts = config.micro_batch is not None and config.micro_batch < config.batch_size
         device = None if parts else encoder.device  # the parts of a batch go to the device one by one
         self.feed = Feed(device, awaited=self._awaited)
-        self._waited = 0.0
+        self._waited, self._told = 0.0, False
         self.best = folder.read(folder.best)
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
@@ -209,6 +213,7 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _counted(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss among the terms, which has to be a number."""
+        self.tally.left_out.add(batch.left_out, self.tally.seen + len(batch.ids))
         if not bool(torch.isfinite(terms["loss"])):
             self._stop_for(batch, terms)
         self.tally.add(batch, terms)
@@ -280,7 +285,9 @@ class Loop(Trainer):  # type: ignore[misc]
         if "train_runtime" in logs:  # the Trainer's closing summary: `train.json` says it better
             return
         if "loss" in logs:
-            samples, before, waited = sum(self.team.all(self.tally.samples)), self._logged, self._waited
+            counted = self.team.all((self.tally.samples, self.tally.left_out))
+            samples, before, waited = sum(count for count, _ in counted), self._logged, self._waited
+            self._tell(merged([left_out for _, left_out in counted]))
             self.clock(True)
             self._logged, self._waited = self.seconds, self.feed.waited
             took = max(self.seconds - before, 1e-9)
@@ -295,6 +302,12 @@ class Loop(Trainer):  # type: ignore[misc]
             }
         super().log(logs, start_time)
         self.folder.append({"step": self.state.global_step, **logs})
+
+    def _tell(self, left_out: Count) -> None:
+        """Once, that images cannot be read."""
+        if left_out.times and not self._told and self.team.main:
+            said_aloud(told(left_out))
+            self._told = True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.clock(False)
