@@ -74,7 +74,7 @@ def test_few_shards_are_in_memory_at_a_time(table: PairsTable) -> None:
         read += [dataset[row].id for row in batch]
         most = max(most, len(dataset.table._shards))
     assert len(set(read)) == len(read) == 22  # the last batch would be of one, and is dropped
-    assert 2 <= most <= 2 * 2  # two lanes, each in a block that lies in two shards
+    assert 2 <= most <= 2 * 3  # two lanes, each in a block that lies in three shards at most
     assert (len(dataset), dataset.unpaired) == (22, 4)
     assert len(StreamedPairs(table, batches, paired_only=True)) == 18
 

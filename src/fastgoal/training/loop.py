@@ -150,7 +150,7 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         workers = self.config.num_workers
-        return DataLoader(
+        return _Loader(
             self.train_dataset,
             batch_sampler=Slices(self.batches, self.team.rank, self.team.size),
             collate_fn=self.data_collator,
@@ -424,6 +424,14 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.folder.aside)
+
+
+class _Loader(DataLoader[Any]):
+    """Gives every epoch an iterator of its own: torch begins the same one again where workers persist, and `Feed` would
+    take the second epoch for the end of the first."""
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()  # begun by the thread that has drawn the last batch of the epoch before
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]
