@@ -14,6 +14,7 @@ FLOW = (
     "devices",
     "ahead",
     "files",
+    "remote",
     "progress",
     "watch",
     "interrupts",

@@ -7,6 +7,7 @@ Folders likewise, but for one moment in which the old one is called `NAME.old`.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,8 @@ from typing import Any
 
 from fastgoal.errors import DataError
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""What a URL is as a path."""
 ASIDE = ".tmp"
 """Suffix of a file that is being written; what a kill leaves under it is written over next time."""
 
@@ -74,8 +77,11 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it, if it is not there.
 
     Raises:
-        DataError: the disk refuses, or a file has the name.
+        DataError: the disk refuses, a file has the name, or it was meant as a URL.
     """
+    if _URL.match(path.as_posix()):
+        mend = "Name a folder on this machine, and copy it there when it is done."
+        raise DataError("results are not written to object storage", where=path, mend=mend)
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
 

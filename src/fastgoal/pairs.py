@@ -11,11 +11,10 @@ of sentence, region, similarity, best first), `skip`.
 
 import hashlib
 import json
-import os
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +27,9 @@ from fastgoal.data.store import ImageStore
 from fastgoal.errors import DataError
 from fastgoal.files import ASIDE, make_folder, write_file, writing
 from fastgoal.regions.region import Region
+from fastgoal.remote.place import Place, Url, inside, place_of, relative
+from fastgoal.remote.shelf import forget, local, opened
+from fastgoal.remote.stores import is_file
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -115,7 +117,8 @@ class Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What `manifest.json` holds. `root` is the data's folder relative to the table's; `counts` are over its shards."""
+    """What `manifest.json` holds. `root` is the data's folder relative to the table's, or a URL; `counts` are over its
+    shards."""
 
     schema: int = SCHEMA_VERSION
     origin: Origin
@@ -125,12 +128,14 @@ class Manifest:
     complete: bool = False
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
+    def read(cls, folder: Place) -> "Manifest":
         path = folder / MANIFEST
-        if not path.is_file():
+        if not (path.is_file() if isinstance(path, Path) else is_file(path)):
             raise DataError("not a pairs table", where=folder, mend="Make one with `fastgoal match DATA --out PAIRS`.")
+        if isinstance(path, Url):
+            forget(path)  # it may have been matched anew
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(opened(path, Path.read_bytes))
             schema = record["schema"]
             if schema != SCHEMA_VERSION:
                 mend = "Match again into another folder, or use the version of fastgoal that wrote it."
@@ -157,7 +162,7 @@ class PairsWriter:
 
     Args:
         folder: the table's folder; created if absent.
-        root: the folder that the rows' images are relative to.
+        root: the folder that the rows' images are relative to, here or elsewhere.
         origin: what the rows are made from; must equal that of the shards already there.
         shard_rows: rows per shard, so the most that a kill can lose.
         overwrite: drop what is there.
@@ -178,9 +183,10 @@ class PairsWriter:
         self.folder, self._shard_rows = Path(folder), shard_rows
         self._pending: list[PairsRow] = []
         make_folder(self.folder)
-        relative = Path(os.path.relpath(Path(root).resolve(), self.folder.resolve())).as_posix()
-        fresh = Manifest(origin=origin or Origin(), root=relative, counts={"samples": 0, "paired": 0, "skipped": 0})
-        self.manifest = replace(self._continued(fresh, overwrite), root=relative)
+        place = place_of(root)
+        seen = relative(place.resolve(), self.folder.resolve()) if isinstance(place, Path) else str(place)
+        fresh = Manifest(origin=origin or Origin(), root=seen, counts={"samples": 0, "paired": 0, "skipped": 0})
+        self.manifest = replace(self._continued(fresh, overwrite), root=seen)
         self.manifest.write(self.folder)
 
     def _continued(self, fresh: Manifest, overwrite: bool) -> Manifest:
@@ -255,41 +261,63 @@ class PairsWriter:
 
 
 class PairsTable:
-    """A finished pairs table, read by index or in order. Shards are read when first needed and stay in memory."""
+    """A finished pairs table, read by index or in order. Shards are read when first needed and stay in memory.
 
-    def __init__(self, folder: Path, manifest: Manifest, root: Path) -> None:
-        self.folder, self.manifest, self.root = folder, manifest, root
-        self._starts = list(accumulate((shard.rows for shard in manifest.shards), initial=0))
+    Args:
+        folder: of the table, here or elsewhere. root: of its images.
+        keep: how many shards stay in memory, those used last; None: all.
+    """
+
+    def __init__(self, folder: Place, manifest: Manifest, root: Place, keep: int | None = None) -> None:
+        self.folder, self.manifest, self.root, self.keep = folder, manifest, root, keep
+        self.starts = list(accumulate((shard.rows for shard in manifest.shards), initial=0))
         self._shards: dict[int, pa.Table] = {}
 
     @classmethod
-    def open(cls, path: str | Path, *, root: str | Path | None = None, allow_incomplete: bool = False) -> "PairsTable":
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        root: str | Path | None = None,
+        allow_incomplete: bool = False,
+        keep: int | None = None,
+    ) -> "PairsTable":
         """Open a table.
 
         Args:
+            path: its folder, or the URL of one.
             root: folder of the images, if the data was moved since; default: as the manifest says.
             allow_incomplete: read the finished shards of an interrupted run.
+            keep: shards that stay in memory; default: all.
 
         Raises:
             DataError: no table, another schema version, or an interrupted run.
         """
-        folder = Path(path)
+        folder = place_of(path)
         manifest = Manifest.read(folder)
         if not (manifest.complete or allow_incomplete):
             done = manifest.counts["samples"]
             mend = "Run the same `fastgoal match` again; it continues."
             raise DataError(f"matching was interrupted after {done} samples", where=folder, mend=mend)
-        return cls(folder, manifest, Path(root) if root is not None else folder / manifest.root)
+        return cls(folder, manifest, place_of(root) if root is not None else inside(folder, manifest.root), keep)
+
+    def keeping(self, keep: int | None) -> "PairsTable":
+        """The same table with another number of shards in memory."""
+        return PairsTable(self.folder, self.manifest, self.root, keep)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process reads the files itself."""
+        return {**vars(self), "_shards": {}}
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self.starts[-1]
 
     def __getitem__(self, index: int) -> PairsRow:
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"row {index} of {len(self)}")
-        number = bisect_right(self._starts, position) - 1
-        return _row(self._shard(number).slice(position - self._starts[number], 1).to_pylist()[0])
+        number = bisect_right(self.starts, position) - 1
+        return _row(self._shard(number).slice(position - self.starts[number], 1).to_pylist()[0])
 
     def __iter__(self) -> Iterator[PairsRow]:
         for number in range(len(self.manifest.shards)):
@@ -314,17 +342,37 @@ class PairsTable:
         _verify(self.folder, self.manifest.shards)
 
     def _shard(self, number: int) -> pa.Table:
-        if number not in self._shards:
-            self._shards[number] = _read_shard(self.folder / self.manifest.shards[number].file)
+        if number in self._shards:
+            self._shards[number] = self._shards.pop(number)  # now the last one used
+        else:
+            while self.keep is not None and len(self._shards) >= self.keep:
+                del self._shards[next(iter(self._shards))]
+            self._shards[number] = _read_shard(self.shard_place(number))
         return self._shards[number]
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over the table's contents, by the checksums of its shards."""
+        return hashlib.sha256("".join(shard.sha256 for shard in self.manifest.shards).encode()).hexdigest()[:16]
 
-def _read_shard(path: Path) -> pa.Table:
+    def files(self, rows: Iterable[int]) -> Iterator[Place]:
+        """The files that some rows (ascending within a shard) and their images lie in, each once per shard."""
+        for number, own in groupby(rows, lambda row: bisect_right(self.starts, row) - 1):
+            yield self.shard_place(number)
+            images = self._shard(number).column("image").take([row - self.starts[number] for row in own])
+            yield from dict.fromkeys(map(self.images.file, images.unique().to_pylist()))
+
+    def shard_place(self, number: int) -> Place:
+        """The file of a shard."""
+        return self.folder / self.manifest.shards[number].file
+
+
+def _read_shard(place: Place) -> pa.Table:
     try:
-        return pq.read_table(path, schema=_SCHEMA)
+        return opened(place, lambda path: pq.read_table(path, schema=_SCHEMA))
     except (OSError, pa.ArrowException) as error:
         mend = "Copy it again, or match again with --overwrite."
-        raise DataError(f"unreadable shard ({str(error).splitlines()[0]})", where=path, mend=mend) from None
+        raise DataError(f"unreadable shard ({str(error).splitlines()[0]})", where=place, mend=mend) from None
 
 
 def _parquet(rows: list[PairsRow]) -> bytes:
@@ -344,9 +392,9 @@ def _row(record: dict[str, Any]) -> PairsRow:
     )
 
 
-def _verify(folder: Path, shards: tuple[Shard, ...]) -> None:
+def _verify(folder: Place, shards: tuple[Shard, ...]) -> None:
     for shard in shards:
-        path = folder / shard.file
+        path = local(folder / shard.file)
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shard.sha256:
             mend = "Copy it again, or match again with --overwrite."
             raise DataError("the shard is missing or differs from its checksum", where=path, mend=mend)

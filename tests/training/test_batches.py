@@ -192,11 +192,32 @@ def test_worker_processes_can_have_data_set_and_collator(write_table: WriteTable
     assert torch.equal(sent_collate(rows).views_NHWC, collate(rows).views_NHWC)
 
 
-def test_a_lost_image_names_its_sample(write_table: WriteTable, encoder: DualEncoder) -> None:
+@pytest.mark.parametrize("method", ["global", "local", "goal"])
+def test_a_batch_without_unreadable_images_is_that_of_the_others(
+    write_table: WriteTable, encoder: DualEncoder, method: str
+) -> None:
     table = write_table()
+    rows = [table[i] for i in (1, 2, 3, 4)]
     (table.root / table[2].image).unlink()
-    with pytest.raises(DataError, match="'s2'"):
-        collator(encoder, table)([table[1], table[2]])
+    (table.root / table[4].image).write_bytes(b"no image")
+    batch, alone = collator(encoder, table, method)(rows), collator(encoder, table, method)([rows[0], rows[2]])
+    assert batch.ids == alone.ids == ("s1", "s3")
+    for own, wanted in zip(batch.tensors(), alone.tensors(), strict=True):
+        assert torch.equal(own, wanted)
+    assert [one.id for one in batch.left_out] == ["s2", "s4"]
+    assert ["cannot be read" in batch.left_out[0].what, "not an image" in batch.left_out[1].what] == [True, True]
+    assert not alone.left_out
+    nothing = collator(encoder, table, method)([rows[1], rows[3]])
+    assert nothing.ids == () and len(nothing.left_out) == 2
+
+
+def test_rows_of_no_use_are_passed_over(write_table: WriteTable, encoder: DualEncoder) -> None:
+    table = write_table()
+    rows = [replace(table[0], skip="broken image"), table[1], table[3]]  # the last has no pair
+    assert (collator(encoder, table)(rows).ids, collator(encoder, table)(rows).passed_over) == (("s1", "s3"), 1)
+    views = Views(table.images, encoder.fit, 8 * MIB)
+    local = Collator.of(encoder, views, METHODS["local"], paired_only=True)(rows)
+    assert (local.ids, local.passed_over) == (("s1",), 2)
 
 
 def padded(batch: TextBatch | None, length: int) -> list[object]:

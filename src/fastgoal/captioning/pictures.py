@@ -18,6 +18,8 @@ from fastgoal.data.samples import GivenRegion
 from fastgoal.data.source import Source, open_source
 from fastgoal.data.store import ImageStore, tar_uri
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Url
+from fastgoal.remote.shelf import local
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +46,9 @@ class Pictures:
     def root(self) -> Path:
         """Folder that the URIs are relative to."""
         entries = self.source.entries
-        return entries.folder if isinstance(entries, FolderReader) else self.source.root
+        place = entries.folder if isinstance(entries, FolderReader) else self.source.root
+        assert isinstance(place, Path)  # `open_pictures` has seen to it
+        return place
 
     @property
     def images(self) -> ImageStore:
@@ -68,7 +72,7 @@ class Pictures:
                 yield from (Picture(id=name, uri=name) for name in reader.names()[0])
             case TarReader(files=files):
                 for file in files:
-                    yield from _members(file, self.root)
+                    yield from _members(local(file), self.root)
             case _:
                 for entry in self.source.checked():
                     if isinstance(entry, DataError):
@@ -86,9 +90,11 @@ def open_pictures(
         root: folder that the data's image paths are relative to; default: the data's own. limit: the first images only.
 
     Raises:
-        DataError: no such data, or no image in it.
+        DataError: no such data, data in object storage, or no image in it.
     """
     source = open_source(data, root=root, limit=limit, columns=columns, probe=False)
+    if isinstance(source.root, Url):
+        raise DataError("captions name images on this machine", where=source.root, mend="Copy the images here first.")
     pictures = Pictures(source=replace(source, limit=None), limit=limit)  # the limit counts images, not samples
     problem: DataError | None = None
     for entry in pictures:

@@ -27,6 +27,7 @@ from fastgoal.files import shown_name
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import MANIFEST, PairsTable
 from fastgoal.progress import Progress
+from fastgoal.remote.place import Place, Url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class Rows:
 
 
 def gather(
-    path: Path, text_model: TextModel, *, root: Path | None = None, language: str = "en"
+    path: Path, text_model: TextModel, *, root: str | Path | None = None, language: str = "en"
 ) -> tuple[DataFacts, Rows]:
     """Everything that needs no model: the facts, and the samples for `measure_similarity`.
 
@@ -163,8 +164,10 @@ def _local(table: PairsTable) -> LocalFacts:
     )
 
 
-def _captioner(root: Path) -> dict[str, Any] | None:
+def _captioner(root: Place) -> dict[str, Any] | None:
     """The report of the captioning that wrote the data; None where there is none, or a file of others by its name."""
+    if isinstance(root, Url):
+        return None
     try:
         record = read_record(root)
     except DataError:

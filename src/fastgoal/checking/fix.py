@@ -22,6 +22,7 @@ from fastgoal.errors import ConfigError, DataError
 from fastgoal.files import staged, writing
 from fastgoal.geometry import area, clip_box
 from fastgoal.progress import Progress
+from fastgoal.remote.place import Url
 
 TABLE, LEFT_OUT = "captions.jsonl", "left-out.jsonl"
 
@@ -53,6 +54,9 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
     """
     folder = Path(out)
     refuse_taken(folder)
+    if isinstance(found.source.root, Url):
+        mend = "Copy the data to this machine, or leave --fix out."
+        raise ConfigError("the clean table names images on this machine", where="--fix", mend=mend)
     if (found.ledger.state_U == UNSEEN).any():
         raise ConfigError("not every image was opened", where="--fix", mend="Leave --images out.")
     kept = changed = left = 0
@@ -130,7 +134,7 @@ def _moved(span: Span | None, by: int, length: int) -> Span | None:
 
 def _record(sample: Sample, images: ImageStore, folder: Path) -> dict[str, Any]:
     opened = images.open(sample.image)
-    place = opened if isinstance(opened, Path) else images.root / sample.image
+    place = opened if isinstance(opened, Path) else Path(images.root / sample.image)
     image = Path(os.path.relpath(place.parent.resolve() / place.name, folder)).as_posix()
     record: dict[str, Any] = {"id": sample.id, "image": image, "caption": sample.caption}
     if sample.regions:

@@ -11,6 +11,7 @@ from fastgoal.checking.fix import refuse_taken
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Data,
     Json,
     Limit,
     Root,
@@ -27,9 +28,9 @@ Images = Annotated[int | None, Parameter(help="Open N images only, drawn evenly;
 
 
 def check(
-    data: Path,
+    data: Data,
     /,
-    *others: Path,
+    *others: Data,
     model: str = "tiny",
     language: str = "en",
     images: Images = None,

@@ -4,17 +4,18 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from fastgoal.data.columns import Columns
 from fastgoal.data.source import Source
 from fastgoal.errors import ConfigError, DataError
 from fastgoal.files import make_folder, write_json
+from fastgoal.remote.place import Place, place_of
 
 if TYPE_CHECKING:
     from fastgoal.cluster.session import Cluster
@@ -30,7 +31,24 @@ Sam = Annotated[
     str | None, Parameter(help="SAM for --regions lism: a local folder or hub id (default: facebook/sam-vit-huge).")
 ]
 Limit = Annotated[int | None, Parameter(help="Use the first N samples only.")]
-Root = Annotated[Path | None, Parameter(help="Folder that image paths are relative to (default: the data's own).")]
+
+
+def _place(_: Any, tokens: Sequence[Token]) -> Place:
+    """A path would lose one of a URL's slashes."""
+    return place_of(tokens[0].value)
+
+
+Data = Annotated[Place, Parameter(converter=_place, n_tokens=1, accepts_keys=False)]
+"""A file or folder, here or in object storage."""
+Root = Annotated[
+    Place | None,
+    Parameter(
+        converter=_place,
+        n_tokens=1,
+        accepts_keys=False,
+        help="Folder or URL that image paths are relative to (default: the data's own).",
+    ),
+]
 SettingsFile = Annotated[Path | None, Parameter(help="YAML file of the settings below; flags win over it.")]
 
 

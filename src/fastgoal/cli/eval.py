@@ -13,6 +13,7 @@ from fastgoal.cli.common import (
     ALONE,
     USUAL,
     ColumnNames,
+    Data,
     Device,
     Engine,
     Json,
@@ -36,7 +37,7 @@ from fastgoal.models.baselines import load_retriever
 
 def evaluate(
     model: str,
-    data: Path,
+    data: Data,
     /,
     *,
     task: Asked = "retrieval",

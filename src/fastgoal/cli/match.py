@@ -8,6 +8,7 @@ from fastgoal.cli.common import (
     ALONE,
     USUAL,
     ColumnNames,
+    Data,
     Detector,
     Device,
     Engine,
@@ -28,7 +29,7 @@ from fastgoal.regions import Proposer, make_proposer
 
 
 def match(
-    data: Path,
+    data: Data,
     /,
     *,
     out: Path,

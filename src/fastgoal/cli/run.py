@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from fastgoal.cli.common import (
     USUAL,
     ColumnNames,
+    Data,
     Detector,
     Device,
     Json,
@@ -24,7 +25,7 @@ from fastgoal.run import run as carry_out
 
 
 def run(
-    data: Path,
+    data: Data,
     /,
     *,
     model: str,

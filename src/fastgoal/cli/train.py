@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, Json, Root, SettingsFile, quiet_libraries, write_result
+from fastgoal.cli.common import Data, Device, Json, Root, SettingsFile, quiet_libraries, write_result
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training import TrainConfig
@@ -17,12 +17,12 @@ DEFAULTS = TrainConfig()
 
 
 def train(
-    pairs: Path,
+    pairs: Data,
     /,
     *,
     model: str,
     out: Path,
-    val: Annotated[Path | None, Parameter(help="Pairs table held out for keeping the best weights.")] = None,
+    val: Annotated[Data | None, Parameter(help="Pairs table held out for keeping the best weights.")] = None,
     config: SettingsFile = None,
     settings: Annotated[TrainConfig, Parameter(name="*", group="Settings")] = DEFAULTS,
     root: Root = None,

@@ -15,6 +15,7 @@ from typing import Any
 from fastgoal.data.columns import Columns
 from fastgoal.errors import DataError
 from fastgoal.geometry import Box
+from fastgoal.remote.place import Place
 
 Span = tuple[int, int]
 """Half-open character span `[start, end)` of a caption."""
@@ -45,7 +46,7 @@ PLAIN = Columns(image="image", caption="caption", id="id")
 """The contract's own names."""
 
 
-def parse_sample(record: Any, where: str, columns: Columns = PLAIN, root: Path | None = None) -> Sample:
+def parse_sample(record: Any, where: str, columns: Columns = PLAIN, root: Place | None = None) -> Sample:
     """Check one record of the data contract. The id stays empty where none is given.
 
     Args:
@@ -67,11 +68,11 @@ def parse_sample(record: Any, where: str, columns: Columns = PLAIN, root: Path |
     return Sample(id=_id(sample_id, where), image=image, caption=caption, regions=regions, where=where)
 
 
-def relative_path(path: str, where: str, root: Path | None) -> str:
+def relative_path(path: str, where: str, root: Place | None) -> str:
     """An image's path in its one spelling: relative to the root, with forward slashes, without `.` parts."""
     windows = PureWindowsPath(path)
     plain = windows.as_posix() if "\\" in path and "/" not in path else path
-    if root is not None and Path(plain).is_absolute() and Path(plain).is_relative_to(root.resolve()):
+    if isinstance(root, Path) and Path(plain).is_absolute() and Path(plain).is_relative_to(root.resolve()):
         plain = Path(plain).relative_to(root.resolve()).as_posix()
     if plain.startswith("/") or windows.is_absolute() or "://" in plain:
         mend = "Make it relative to a folder and name that folder with --root."

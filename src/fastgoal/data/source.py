@@ -30,6 +30,9 @@ from fastgoal.data.readers.tars import TarReader
 from fastgoal.data.samples import Sample
 from fastgoal.data.store import ImageStore
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place, Url, place_of
+from fastgoal.remote.shelf import listing
+from fastgoal.remote.stores import is_file
 
 NAMED = 20
 """How many problems are kept as examples."""
@@ -71,14 +74,14 @@ class Source:
 
     Args:
         name: for people (reports, manifests).
-        root: folder that every `Sample.image` is relative to.
+        root: folder that every `Sample.image` is relative to, here or elsewhere.
         entries: samples and, in the place of broken ones, errors; iterated once per pass, always in the same order.
         limit: use the first samples only.
         keep: leaves out, silently, the samples for which it is false.
     """
 
     name: str
-    root: Path
+    root: Place
     entries: Iterable[Entry]
     limit: int | None = None
     keep: Callable[[Sample], bool] | None = None
@@ -230,7 +233,8 @@ def open_source(
     A folder of images with same-named `.txt` files; a folder with `captions.jsonl` or `captions.csv` (also
     `metadata.jsonl`, `metadata.csv`), or such a file itself; a Parquet file or a folder of them; a folder that
     `datasets` saved; a WebDataset tar or a folder of them; a list of GOAL's repository (`.json`); a benchmark's name
-    (`docci`, `docci/train`) with the folder of its local copy as `root`. Only a few rows are read here.
+    (`docci`, `docci/train`) with the folder of its local copy as `root`. Only a few rows are read here. Tars and
+    Parquet files may also lie in object storage (`s3://bucket/shards`, see docs/remote.md).
 
     Args:
         root: folder that image paths are relative to; default: the folder of the data.
@@ -242,14 +246,17 @@ def open_source(
         DataError: nothing usable is there, no column is plainly the image or the caption, or no image lies under the
             root; a benchmark's name that is also a folder here, or without its files.
     """
-    path, columns = Path(data), columns or Columns()
+    path, columns = place_of(data), columns or Columns()
     if limit is not None and limit < 1:
         raise DataError(f"a limit of {limit} samples", where="limit", mend="Use at least 1, or none.")
-    if name := benchmark_asked(data, root):
+    if isinstance(path, Url):
+        base, entries = _remote(path, columns, None if root is None else place_of(root))
+        name = path.name
+    elif benchmark := benchmark_asked(data, root):
         path = base = Path(root or ".")
-        entries = _benchmark(name, columns, base)
+        entries, name = _benchmark(benchmark, columns, path), benchmark
     else:
-        base = Path(root) if root is not None else path.parent if path.is_file() else path
+        base = place_of(root) if root is not None else path.parent if path.is_file() else path
         entries, name = _reader(path, columns, base), path.resolve().name
     source = Source(name=name, root=base, entries=entries, limit=limit)
     if probe:
@@ -263,7 +270,24 @@ def _benchmark(name: str, columns: Columns, root: Path) -> Iterable[Entry]:
     return read_benchmark(name, root)
 
 
-def _reader(path: Path, columns: Columns, root: Path) -> Iterable[Entry]:
+def _remote(url: Url, columns: Columns, root: Place | None) -> tuple[Place, Iterable[Entry]]:
+    """The root of data in object storage, and its reader; what is there is listed once."""
+    shards = {".tar", ".parquet"}
+    single = url.suffix in shards and is_file(url)
+    found = [url] if single else listing(url)
+    if not found:
+        raise DataError("no such file or folder there", where=url, mend="Check the spelling of the URL.")
+    tables, tars = (tuple(file for file in found if file.suffix == suffix) for suffix in (".parquet", ".tar"))
+    base = root or (url.parent if single else url)
+    if tables:
+        return base, TableReader(files=tables, root=base, columns=columns)
+    if tars:
+        return base, TarReader(files=tars, root=base, columns=columns)
+    mend = "Give the URL of WebDataset tars or Parquet files; data of another shape has to be copied to this machine."
+    raise DataError(f"no .tar or .parquet among the {len(found):,} files here", where=url, mend=mend)
+
+
+def _reader(path: Path, columns: Columns, root: Place) -> Iterable[Entry]:
     if not path.exists():
         close = closest(path)
         hint = f" Did you mean the benchmark '{close}'?" if close else ""
@@ -288,11 +312,13 @@ def _reader(path: Path, columns: Columns, root: Path) -> Iterable[Entry]:
     return FolderReader(folder=path, root=root)
 
 
-def _file_reader(file: Path, columns: Columns, root: Path) -> Iterable[Entry]:
+def _file_reader(file: Path, columns: Columns, root: Place) -> Iterable[Entry]:
     match file.suffix.lower():
         case ".jsonl":
             return JsonLinesReader(file=file, columns=columns, root=root)
         case ".json":
+            if isinstance(root, Url):
+                raise DataError("the images of such a list are looked for by name", where=root, mend="Copy them here.")
             return GoalListReader(file=file, root=root)
         case ".csv" | ".tsv":
             return CsvReader(file=file, columns=columns, root=root)
@@ -309,7 +335,7 @@ EXPECTED = (
 )
 
 
-def _probe(source: Source, path: Path, most: int = 20) -> None:
+def _probe(source: Source, path: Place, most: int = 20) -> None:
     """One missing image is skipped and counted later; none at all means a wrong root, said before hours of work."""
     problem: DataError | None = None
     samples: list[Sample] = []

@@ -6,7 +6,8 @@
     data-00000.arrow#image/17      the same of an Arrow file, as `datasets` saves them
 
 Tars and Arrow files are read in place. Of a Parquet file whole row groups have to be decoded: in the order of the file
-that costs nothing extra, at random it does.
+that costs nothing extra, at random it does. Under a remote root, a file is copied to this machine when something of it
+is first asked for (see `remote.shelf`).
 """
 
 import os
@@ -20,6 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place, Url, place_of
+from fastgoal.remote.shelf import known_size, local, opened
 
 _INSIDE = re.compile(r"(?P<file>.+\.(?P<kind>tar|parquet|arrow))#(?P<inside>.+)", re.DOTALL)
 _GONE = "Check the path in the data and --root."
@@ -29,43 +32,49 @@ class ImageStore:
     """The images under a root. Files are opened when they are first asked for, so a store can go to other processes.
 
     Args:
-        root: the folder that URIs are relative to.
+        root: the folder that URIs are relative to, here or elsewhere.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = place_of(root)
 
     def open(self, uri: str) -> Path | bytes:
         """The path of an image that is a file of its own, else its bytes; `read_image` takes either.
 
         Raises:
-            DataError: the file that holds the image, or its place in it, is not there.
+            DataError: the file that holds the image, or its place in it, is not there, or cannot be fetched.
         """
         found = _INSIDE.fullmatch(uri)
         if found is None:
-            return self.root / uri
+            return local(self.root / uri)
         file, inside = self.root / found["file"], found["inside"]
         try:
             if found["kind"] == "tar":
-                return _read_member(file, inside)
+                return opened(file, lambda path: _read_member(path, inside))
             column, _, row = inside.rpartition("/")
-            cell = _read_cell(file, found["kind"], column, int(row))
+            cell = opened(file, lambda path: _read_cell(path, found["kind"], column, int(row)))
         except (OSError, KeyError, IndexError, ValueError, tarfile.TarError, pa.ArrowException) as error:
             raise DataError(f"the image cannot be read ({error})", where=self.root / uri, mend=_GONE) from error
         if isinstance(cell, dict):
             if cell.get("bytes") is None and cell.get("path"):
-                return self.root / str(cell["path"])
+                return local(self.root / str(cell["path"]))
             cell = cell.get("bytes")
         return cell or b""
 
     def size(self, uri: str) -> int:
         """Bytes of the file that is or holds the image; -1 if there is none. Tells changed data from unchanged."""
-        found = _INSIDE.fullmatch(uri)
-        path = self.root / (uri if found is None else found["file"])
+        path = self.file(uri)
+        if isinstance(path, Url):
+            return known_size(path)
         try:
             return path.stat().st_size if path.is_file() else -1
         except (OSError, ValueError):  # a path that no file can have
             return -1
+
+    def file(self, uri: str) -> Place:
+        """The file that is or holds the image."""
+        found = _INSIDE.fullmatch(uri)
+        return self.root / (uri if found is None else found["file"])
 
 
 def tar_uri(file: str, member: str) -> str:

@@ -62,9 +62,9 @@ TASKS: Mapping[str, Task] = {
 
 def open_data(
     task: Asked,
-    data: Path,
+    data: str | Path,
     *,
-    root: Path | None = None,
+    root: str | Path | None = None,
     limit: int | None = None,
     columns: Columns | None = None,
     classes: Path | None = None,

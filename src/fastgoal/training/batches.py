@@ -8,7 +8,6 @@ Shapes: N samples, B samples of a batch, K local pairs of a sample at most, V lo
 H = W pixels, C = 3 channels.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +27,7 @@ from fastgoal.models.tokens import TextBatch, token_weights
 from fastgoal.pairs import PairsRow, PairsTable
 from fastgoal.training.belonging import Belonging
 from fastgoal.training.choice import Chosen, PairChoice, choose
+from fastgoal.training.left_out import LeftOut
 from fastgoal.training.order import hash_keys
 from fastgoal.training.texts import Texts
 
@@ -45,6 +45,7 @@ class Batch:
     patch_weights_BKP, token_weights_BKT: what belongs to the region and to the sentence; zeros where nothing is left.
     belonging: what the loss terms know of samples and pairs.
     hidden_sentences, hidden_regions: samples with nothing left of their best pair's.
+    left_out: samples that would be here too, could their images be read. passed_over: rows that were of no use.
     """
 
     ids: tuple[str, ...]
@@ -58,6 +59,8 @@ class Batch:
     belonging: Belonging
     hidden_sentences: int
     hidden_regions: int
+    left_out: tuple[LeftOut, ...] = ()
+    passed_over: int = 0
 
     @property
     def paired(self) -> int:
@@ -128,11 +131,7 @@ class PairsDataset(Dataset[PairsRow]):
     def __init__(self, table: PairsTable, *, paired_only: bool = False) -> None:
         self.table = table
         usable = [(i, row) for i, row in enumerate(table) if row.skip is None and (row.pairs or not paired_only)]
-        if len(usable) < 2:
-            what = f"{len(usable)} of {len(table)} samples can be trained on{' (with a local pair)' * paired_only}"
-            raise DataError(
-                what, where=table.folder, mend="Give at least two; what `fastgoal match` printed says what was skipped."
-            )
+        expect_usable(len(usable), table, paired_only)
         self.index_N = np.array([i for i, _ in usable], dtype=np.int64)
         self.id_N = hash_keys(row.id for _, row in usable)
         self.image_N = hash_keys(row.image for _, row in usable)
@@ -144,17 +143,18 @@ class PairsDataset(Dataset[PairsRow]):
     def __getitem__(self, position: int) -> PairsRow:
         return self.table[int(self.index_N[position])]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker process opens the table's files itself."""
-        return {**vars(self), "table": (self.table.folder, self.table.manifest, self.table.root)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, table=PairsTable(*state["table"]))
-
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over the table's contents, by the checksums of its shards."""
-        return hashlib.sha256("".join(shard.sha256 for shard in self.table.manifest.shards).encode()).hexdigest()[:16]
+        """That of the table."""
+        return self.table.fingerprint
+
+
+def expect_usable(usable: int, table: PairsTable, paired_only: bool) -> None:
+    """Raises DataError where fewer than two rows can be used."""
+    if usable < 2:
+        what = f"{usable} of {len(table)} samples can be trained on{' (with a local pair)' * paired_only}"
+        mend = "Give at least two; what `fastgoal match` printed says what was skipped."
+        raise DataError(what, where=table.folder, mend=mend)
 
 
 class Views:
@@ -176,8 +176,8 @@ class Views:
 
     def __call__(self, row: PairsRow, boxes: Sequence[Box | None]) -> list[Pixels]:
         """One H x W x C view per box; None is the whole image."""
-        # Samples that share an image may need it drafted differently.
-        by = 1 if self._exact else reduction(boxes, row.width, row.height, self._fit)
+        # Samples that share an image may need it drafted differently; of unknown size, they are seen whole only.
+        by = 1 if self._exact or not row.width else reduction(boxes, row.width, row.height, self._fit)
         keys = [(row.image, by, box) for box in boxes]
         if any(key not in self._kept for key in keys):
             # All of them again, as those that are missing might do with a smaller draft.
@@ -199,6 +199,8 @@ class Collator:
     """Rows of the table as a `Batch`: it tokenises, chooses the local pairs, and cuts the views the loss weights ask
     for.
 
+    paired_only: rows without a local pair are of no use.
+
     Holds the tokenizer but not the model, so that it can go to worker processes.
     """
 
@@ -209,6 +211,7 @@ class Collator:
     weights: LossWeights
     patch_rule: PatchRule = "overlap"
     choice: PairChoice = ONE_PAIR
+    paired_only: bool = False
 
     @classmethod
     def of(
@@ -220,6 +223,7 @@ class Collator:
         patch_rule: PatchRule = "overlap",
         choice: PairChoice = ONE_PAIR,
         text_budget: int = 0,
+        paired_only: bool = False,
     ) -> "Collator":
         """Everything about the model that collating needs. text_budget: bytes for tokenised texts."""
         pads = encoder.traits.pads_to_limit
@@ -231,19 +235,39 @@ class Collator:
             weights=weights,
             patch_rule=patch_rule,
             choice=choice,
+            paired_only=paired_only,
         )
 
     def __call__(self, rows: Sequence[PairsRow]) -> Batch:
+        """Rows that cannot be used, and those whose image cannot be read, are left out: there may be none left."""
+        usable = [row for row in rows if row.skip is None and (row.pairs or not self.paired_only)]
+        captions, chosen = self._read(usable)
+        looks = self._looks(usable, chosen)
+        left_out = tuple(look for look in looks if isinstance(look, LeftOut))
+        kept = [row for row, look in zip(usable, looks, strict=True) if not isinstance(look, LeftOut)]
+        if left_out:
+            captions, chosen = self._read(kept)
+        views = [look for look in looks if not isinstance(look, LeftOut)]
+        batch = self._batch(kept, captions, chosen, views)
+        return replace(batch, left_out=left_out, passed_over=len(rows) - len(usable))
+
+    def _read(self, rows: Sequence[PairsRow]) -> tuple[TextBatch, list[Chosen]]:
+        """The captions, and the local pairs whose sentence is within the text limit."""
         captions = self._tokens([row.caption for row in rows])
         reach_B = captions.offsets_BT2[..., 1].max(axis=1).tolist()
-        chosen = choose(rows, reach_B, self.choice) if local_side(self.weights) else []
+        return captions, choose(rows, reach_B, self.choice) if local_side(self.weights) else []
+
+    def _batch(
+        self, rows: Sequence[PairsRow], captions: TextBatch, chosen: Sequence[Chosen], views: Sequence[list[Pixels]]
+    ) -> Batch:
+        """views: of each sample, the whole image (if there is a global side) and the crops of its pairs."""
         texts = [rows[own.row].caption[slice(*rows[own.row].sentences[own.pair.sentence])] for own in chosen]
         patch_BKP, token_BKT = self._weights(rows, chosen, captions)
         slots_V = torch.tensor([own.slot for own in chosen], dtype=torch.long)
         rows_V = torch.tensor([own.row for own in chosen], dtype=torch.long)
         return Batch(
             ids=tuple(row.id for row in rows),
-            views_NHWC=self._stacked(self._views(rows, chosen)),
+            views_NHWC=self._stacked(self._wholes_first(views)),
             captions=captions if global_side(self.weights) else None,
             sentences=self.tokenize(texts) if texts else None,
             rows_V=rows_V,
@@ -275,14 +299,23 @@ class Collator:
         """What a crop shows, as far as it matters: two of the same are no negatives of each other."""
         return f"{row.image} {row.regions[own.pair.region].box}" if self.choice.in_image_negatives else row.image
 
-    def _views(self, rows: Sequence[PairsRow], chosen: Sequence[Chosen]) -> list[Pixels]:
-        """Whole images first, then crops, with each image decoded once for all."""
+    def _looks(self, rows: Sequence[PairsRow], chosen: Sequence[Chosen]) -> list[list[Pixels] | LeftOut]:
+        """Each sample's views, its image decoded once for all; or why it cannot be."""
         whole: list[Box | None] = [None] if global_side(self.weights) else []
         boxes_of: list[list[Box | None]] = [list(whole) for _ in rows]
         for own in chosen:
             boxes_of[own.row].append(rows[own.row].regions[own.pair.region].box)
-        views = [self.views(row, boxes) for row, boxes in zip(rows, boxes_of, strict=True)]
-        return [v for own in views for v in own[: len(whole)]] + [v for own in views for v in own[len(whole) :]]
+        return [self._look(row, boxes) for row, boxes in zip(rows, boxes_of, strict=True)]
+
+    def _look(self, row: PairsRow, boxes: Sequence[Box | None]) -> list[Pixels] | LeftOut:
+        try:
+            return self.views(row, boxes)
+        except DataError as error:
+            return LeftOut.of(row.id, error)
+
+    def _wholes_first(self, views: Sequence[list[Pixels]]) -> list[Pixels]:
+        whole = int(global_side(self.weights))
+        return [v for own in views for v in own[:whole]] + [v for own in views for v in own[whole:]]
 
     def _weights(
         self, rows: Sequence[PairsRow], chosen: Sequence[Chosen], captions: TextBatch

@@ -40,6 +40,7 @@ MINIMA: dict[str, float] = {
     "micro_batch": 1,
     "accumulate": 1,
     "length_window": 1,
+    "stream_block": 1,
     "weight_decay": 0,
     "warmup_steps": 0,
     "seed": 0,
@@ -121,6 +122,11 @@ class TrainConfig:
     length_window: int = 16
     """Batches whose samples are sorted by the length of their captions together, so that little is padded; the samples
     of a window and the order of its batches stay random (1: nothing is sorted)."""
+    stream: bool = False
+    """Read the table shard by shard in a few lanes, instead of in an order over all samples: for data larger than
+    memory, or in object storage (see docs/remote.md). `length_window` then has no effect."""
+    stream_block: int = 1024
+    """Rows of a lane that are shuffled among themselves."""
     learning_rate: float = 5e-6
     """The peak, reached after the warm-up."""
     weight_decay: float = 0.05

@@ -39,6 +39,8 @@ from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.encoding import Encoding
 from fastgoal.training.feed import Feed
+from fastgoal.training.lanes import LaneBatches
+from fastgoal.training.left_out import Count, merged, told
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, Slices
 from fastgoal.training.run_folder import RunFolder
@@ -52,10 +54,12 @@ from fastgoal.training.spread import (
     whole_moments,
     whole_weights,
 )
+from fastgoal.training.streamed import StreamedPairs
 from fastgoal.training.tally import Tally
 from fastgoal.training.team import Team
 from fastgoal.training.trackers import guard
 from fastgoal.training.validation import Validate
+from fastgoal.watch import said_aloud
 
 TALLY = "tally.json"
 WEIGHTS, MOMENTS, SCHEDULER = "model.safetensors", "optimizer.pt", "scheduler.pt"
@@ -105,9 +109,9 @@ class Loop(Trainer):  # type: ignore[misc]
     def __init__(
         self,
         encoder: DualEncoder,
-        dataset: PairsDataset,
+        dataset: PairsDataset | StreamedPairs,
         collator: Collator,
-        batches: EpochBatches,
+        batches: EpochBatches | LaneBatches,
         config: TrainConfig,
         folder: RunFolder,
         validate: Validate | None,
@@ -138,7 +142,7 @@ class Loop(Trainer):  # type: ignore[misc]
         parts = config.micro_batch is not None and config.micro_batch < config.batch_size
         device = None if parts else encoder.device  # the parts of a batch go to the device one by one
         self.feed = Feed(device, awaited=self._awaited)
-        self._waited = 0.0
+        self._waited, self._told = 0.0, False
         self.best = folder.read(folder.best)
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
@@ -148,7 +152,7 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         workers = self.config.num_workers
-        return DataLoader(
+        return _Loader(
             self.train_dataset,
             batch_sampler=Slices(self.batches, self.team.rank, self.team.size),
             collate_fn=self.data_collator,
@@ -211,6 +215,7 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _counted(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The loss among the terms, which has to be a number."""
+        self.tally.left_out.add(batch.left_out, self.tally.seen + len(batch.ids))
         if not bool(torch.isfinite(terms["loss"])):
             self._stop_for(batch, terms)
         self.tally.add(batch, terms)
@@ -282,7 +287,9 @@ class Loop(Trainer):  # type: ignore[misc]
         if "train_runtime" in logs:  # the Trainer's closing summary: `train.json` says it better
             return
         if "loss" in logs:
-            samples, before, waited = sum(self.team.all(self.tally.samples)), self._logged, self._waited
+            counted = self.team.all((self.tally.samples, self.tally.left_out))
+            samples, before, waited = sum(count for count, _ in counted), self._logged, self._waited
+            self._tell(merged([left_out for _, left_out in counted]))
             self.clock(True)
             self._logged, self._waited = self.seconds, self.feed.waited
             took = max(self.seconds - before, 1e-9)
@@ -297,6 +304,12 @@ class Loop(Trainer):  # type: ignore[misc]
             }
         super().log(logs, start_time)
         self.folder.append({"step": self.state.global_step, **logs})
+
+    def _tell(self, left_out: Count) -> None:
+        """Once, that images cannot be read."""
+        if left_out.times and not self._told and self.team.main:
+            said_aloud(told(left_out))
+            self._told = True
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self.clock(False)
@@ -413,6 +426,14 @@ class Loop(Trainer):  # type: ignore[misc]
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self.folder.aside)
+
+
+class _Loader(DataLoader[Any]):
+    """Gives every epoch an iterator of its own: torch begins the same one again where workers persist, and `Feed` would
+    take the second epoch for the end of the first."""
+
+    def __iter__(self) -> Any:
+        yield from super().__iter__()  # begun by the thread that has drawn the last batch of the epoch before
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]

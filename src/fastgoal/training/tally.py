@@ -1,12 +1,13 @@
 """Sums over the batches of a run, for its history and its report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from fastgoal.training.batches import Batch
+from fastgoal.training.left_out import Count
 
 
 @dataclass
@@ -20,6 +21,8 @@ class Tally:
     unpaired: int = 0
     hidden_sentences: int = 0
     hidden_regions: int = 0
+    passed_over: int = 0
+    left_out: Count = field(default_factory=Count)
 
     def add(self, batch: Batch, terms: Mapping[str, torch.Tensor]) -> None:
         """Tensors stay on their device: reading them here would wait for it in every step."""
@@ -31,6 +34,7 @@ class Tally:
         self.unpaired += len(batch.ids) - batch.paired
         self.hidden_sentences += batch.hidden_sentences
         self.hidden_regions += batch.hidden_regions
+        self.passed_over += batch.passed_over
 
     def sums(self) -> dict[str, Any]:
         """The sums since the last call of `means`, as JSON: floats come back from it as they were."""

@@ -21,21 +21,24 @@ import torch
 from transformers.utils import logging as log
 
 from fastgoal.devices import peak_memory
-from fastgoal.errors import ConfigError
+from fastgoal.errors import ConfigError, DataError
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.training.adapt import adapted
-from fastgoal.training.batches import Collator, PairsDataset, Views, global_side
+from fastgoal.training.batches import Collator, PairsDataset, Views, global_side, local_side
 from fastgoal.training.checkpoints import step_of
 from fastgoal.training.choice import PairChoice
 from fastgoal.training.compiling import compiled, expect_compiler
 from fastgoal.training.config import TrainConfig
+from fastgoal.training.lanes import LaneBatches
+from fastgoal.training.left_out import merged
 from fastgoal.training.loop import Loop
 from fastgoal.training.order import EpochBatches, Ints
 from fastgoal.training.precision import Precision, settled_precision
 from fastgoal.training.progress import TERMS, Progress
 from fastgoal.training.recompute import recomputing
 from fastgoal.training.run_folder import RunFolder
+from fastgoal.training.streamed import StreamedPairs, fetching
 from fastgoal.training.team import Team
 from fastgoal.training.texts import token_counts
 from fastgoal.training.trackers import expect_trackers
@@ -56,6 +59,9 @@ class TrainReport:
     lay beyond the text limit or whose region was cropped away, so that they added nothing to that half of the token
     similarity loss.
     data_wait: the share of the time in which the model waited for a batch (0..1).
+    unreadable: how often, in this call, a sample was left out because its image could not be read; unreadable_samples
+    names the first ones. passed_over: rows that were met while streaming and were of no use (skipped by matching, or
+    without a pair where the method needs one).
     """
 
     method: str
@@ -72,6 +78,9 @@ class TrainReport:
     hidden_sentences: float
     hidden_regions: float
     data_wait: float
+    unreadable: int
+    unreadable_samples: tuple[Mapping[str, str], ...]
+    passed_over: int
     config: Mapping[str, Any]
 
 
@@ -99,8 +108,8 @@ def train(
             that holds another run, a launcher's environment that contradicts itself.
         TeamError: another process is gone, or runs something else.
         ModelError: a text limit that the model cannot take.
-        DataError: fewer than two usable samples, an image that cannot be read any more, or a disk that refuses to be
-            written to; the newest checkpoint is kept.
+        DataError: fewer than two usable samples, no local pairs where the method learns from them, more than half of
+            the images unreadable, or a disk that refuses to be written to; the newest checkpoint is kept.
         Interrupted: SIGINT or SIGTERM came; there is a checkpoint of the last finished step.
         FastgoalError: the loss became infinite or not a number.
     """
@@ -123,7 +132,8 @@ def _train(
     expect_trainable(config, encoder)
     expect_team(config, team)
     encoder.set_text_limit(encoder.limit_for(config.text_tokens))
-    dataset = PairsDataset(table, paired_only=config.weights.global_ == 0)
+    expect_pairs(config, table)
+    dataset = _dataset(table, config)
     identity = {
         **config.trajectory(),
         "data": dataset.fingerprint,
@@ -176,6 +186,29 @@ def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
         expect_compiler(encoder.device)
 
 
+def expect_pairs(config: TrainConfig, table: PairsTable) -> None:
+    """Raises DataError where a method learns from local pairs and the table has none at all."""
+    if local_side(config.weights) and not table.manifest.counts["paired"]:
+        what = f"no sample has a local pair, which method {config.method!r} learns from"
+        mend = "Match the data with regions (`fastgoal match DATA --regions flism`), or train --method global."
+        raise DataError(what, where=table.folder, mend=mend)
+
+
+def _dataset(table: PairsTable, config: TrainConfig) -> PairsDataset | StreamedPairs:
+    if config.stream:
+        return StreamedPairs(table, _lanes(table, config), paired_only=_paired_only(config))
+    return PairsDataset(table, paired_only=_paired_only(config))
+
+
+def _paired_only(config: TrainConfig) -> bool:
+    return config.weights.global_ == 0
+
+
+def _lanes(table: PairsTable, config: TrainConfig) -> LaneBatches:
+    rows = [shard.rows for shard in table.manifest.shards]
+    return LaneBatches(rows, batch_size=config.batch_size, seed=config.seed, block=config.stream_block)
+
+
 def _validation_key(val: PairsTable | Validate | None) -> str | None:
     """What decides which weights are kept; a function given by the caller is not looked into."""
     if isinstance(val, PairsTable):
@@ -213,7 +246,7 @@ def _refuse_endless_warmup(config: TrainConfig, loop: Loop) -> None:
 def _loop(
     table: PairsTable,
     encoder: DualEncoder,
-    dataset: PairsDataset,
+    dataset: PairsDataset | StreamedPairs,
     config: TrainConfig,
     folder: RunFolder,
     val: PairsTable | Validate | None,
@@ -228,9 +261,22 @@ def _loop(
     choice = PairChoice(
         count=config.pairs_per_sample, weights=config.pair_weights, in_image_negatives=config.in_image_negatives
     )
-    collator = Collator.of(encoder, views, config.weights, patch_rule=config.patch_rule, choice=choice, text_budget=own)
+    collator = Collator.of(
+        encoder,
+        views,
+        config.weights,
+        patch_rule=config.patch_rule,
+        choice=choice,
+        text_budget=own,
+        paired_only=_paired_only(config),
+    )
     validate = RetrievalValidation.of(val, encoder, 4 * share, exact=exact) if isinstance(val, PairsTable) else val
-    batches = EpochBatches(
+    batches = dataset.batches if isinstance(dataset, StreamedPairs) else _sorted(dataset, encoder, config, team)
+    return Loop(encoder, dataset, collator, batches, config, folder, validate, precision.dtype, team)
+
+
+def _sorted(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig, team: Team) -> EpochBatches:
+    return EpochBatches(
         dataset.id_N,
         dataset.image_N,
         batch_size=config.batch_size,
@@ -238,7 +284,6 @@ def _loop(
         length_N=_caption_lengths(dataset, encoder, config, team),
         window=config.length_window,
     )
-    return Loop(encoder, dataset, collator, batches, config, folder, validate, precision.dtype, team)
 
 
 def _caption_lengths(dataset: PairsDataset, encoder: DualEncoder, config: TrainConfig, team: Team) -> Ints | None:
@@ -270,7 +315,7 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
     if loop.encoder.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     try:
-        with loop.interrupts:
+        with loop.interrupts, fetching(loop.train_dataset, loop.team.rank, loop.team.size):
             if checkpoint is None or loop.restore(checkpoint):
                 loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
@@ -292,6 +337,7 @@ def _load_best(encoder: DualEncoder, folder: RunFolder) -> None:
 def _report(loop: Loop, precision: Precision) -> TrainReport:
     rows = loop.folder.rows()
     tallies = loop.team.all(replace(loop.tally, terms={}))
+    left_out = merged([tally.left_out for tally in tallies])
     lines = [row for row in rows if "loss" in row]
     terms = {name: {"first": lines[0][name], "last": lines[-1][name]} for name in TERMS if name in lines[0]}
     counts = {name: sum(getattr(tally, name) for tally in tallies) for name in COUNTS}
@@ -309,6 +355,9 @@ def _report(loop: Loop, precision: Precision) -> TrainReport:
         validation={str(row["step"]): row["retrieval"] for row in rows if "retrieval" in row},
         **{name: count / seen for name, count in counts.items()},
         data_wait=round(loop.feed.waited / seconds, 4) if seconds else 0.0,
+        unreadable=left_out.times,
+        unreadable_samples=tuple(one.to_json() for one in left_out.first.values()),
+        passed_over=sum(tally.passed_over for tally in tallies),
         config=loop.config.to_mapping(),
     )
 

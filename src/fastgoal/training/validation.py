@@ -6,12 +6,14 @@ weights of one run, on whole images and whole captions, whatever the method trai
 Shapes: I images, Q captions, D joint dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from fastgoal.data.views import Pixels
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import DataError
 from fastgoal.models.dual_encoder import DualEncoder
@@ -45,12 +47,22 @@ class RetrievalValidation:
         return cls(rows, Views(table.images, encoder.fit, budget, exact=exact), batch_size)
 
     def __call__(self, encoder: DualEncoder) -> float:
-        first_of = {row.image: row for row in reversed(self.rows)}
-        number_of = {image: number for number, image in enumerate(first_of)}
-        pixels = (self.views(row, [None])[0] for row in first_of.values())
-        image_ID = embed_images(encoder, pixels, batch=self.batch_size)
-        text_QD, _ = embed_texts(encoder, [row.caption for row in self.rows], batch=self.batch_size)
-        return mean_recall_at_1(image_ID, text_QD, np.array([number_of[row.image] for row in self.rows]))
+        number_of: dict[str, int] = {}
+        image_ID = embed_images(encoder, self._pixels(number_of), batch=self.batch_size)
+        rows = [row for row in self.rows if row.image in number_of]
+        if not rows:
+            what = "no image to validate on can be read"
+            raise DataError(what, where=self.rows[0].image, mend="Give another table, or none.")
+        text_QD, _ = embed_texts(encoder, [row.caption for row in rows], batch=self.batch_size)
+        return mean_recall_at_1(image_ID, text_QD, np.array([number_of[row.image] for row in rows]))
+
+    def _pixels(self, number_of: dict[str, int]) -> Iterator[Pixels]:
+        """The whole of each image that can be read; `number_of` gets its number."""
+        for row in {row.image: row for row in reversed(self.rows)}.values():
+            with suppress(DataError):
+                (view,) = self.views(row, [None])
+                number_of[row.image] = len(number_of)
+                yield view
 
 
 def mean_recall_at_1(

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastgoal.data.images import IMAGE_SUFFIXES
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place, relative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class FolderReader:
     """
 
     folder: Path
-    root: Path | None = None
+    root: Place | None = None
 
     def __iter__(self) -> Iterator[Sample | DataError]:
         images, texts = self.names()
@@ -58,7 +59,7 @@ class FolderReader:
             return DataError(f"cannot be read ({error.strerror})", where=text, mend="Check who may read it.")
         if not caption:
             return DataError("the caption is empty", where=text, mend="Write a caption or remove the image.")
-        uri = image if self.root is None else Path(os.path.relpath(path, self.root)).as_posix()
+        uri = image if self.root is None else relative(path, self.root)
         return Sample(id=image, image=uri, caption=caption, where=str(text))
 
 

@@ -11,6 +11,7 @@ from fastgoal.data.columns import Columns
 from fastgoal.data.readers.records import samples_of
 from fastgoal.data.samples import Sample
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place
 
 _LONGEST_FIELD = 2**24
 """Characters of a CSV field, instead of the csv module's 131,072."""
@@ -23,7 +24,7 @@ class JsonLinesReader:
 
     file: Path
     columns: Columns = field(default_factory=Columns)
-    root: Path | None = None
+    root: Place | None = None
 
     def __iter__(self) -> Iterator[Sample | DataError]:
         columns: Columns | None = None
@@ -63,7 +64,7 @@ class CsvReader:
 
     file: Path
     columns: Columns = field(default_factory=Columns)
-    root: Path | None = None
+    root: Place | None = None
 
     def __iter__(self) -> Iterator[Sample | DataError]:
         csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_FIELD))

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from fastgoal.data.columns import Columns
 from fastgoal.data.samples import Sample, parse_sample
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place
 
 
-def samples_of(record: Any, where: str, columns: Columns, root: Path | None) -> Iterator[Sample | DataError]:
+def samples_of(record: Any, where: str, columns: Columns, root: Place | None) -> Iterator[Sample | DataError]:
     """The sample of a record, or several where its caption is a list, or the error in its place."""
     captions = record.get(columns.caption) if isinstance(record, Mapping) else None
     if not isinstance(captions, list):
@@ -26,7 +26,7 @@ def samples_of(record: Any, where: str, columns: Columns, root: Path | None) -> 
         yield sample
 
 
-def _parsed(record: Any, where: str, columns: Columns, root: Path | None) -> Sample | DataError:
+def _parsed(record: Any, where: str, columns: Columns, root: Place | None) -> Sample | DataError:
     try:
         return parse_sample(record, where, columns, root)
     except DataError as error:

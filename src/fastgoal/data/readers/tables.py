@@ -1,7 +1,6 @@
 """Parquet files and folders that `datasets` saved: tables with a column of images (paths, or the images themselves) and
 one of captions."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ from fastgoal.data.readers.records import samples_of
 from fastgoal.data.samples import Sample
 from fastgoal.data.store import cell_uri, open_arrow
 from fastgoal.errors import DataError, first_line
+from fastgoal.remote.place import Place, relative
+from fastgoal.remote.shelf import fetched, opened
 
 _ROWS = 4096
 """Rows that are in memory at a time."""
@@ -27,25 +28,25 @@ class TableReader:
     Only the columns that are needed are read, and images that lie in the table are not: a sample's URI names the cell.
     """
 
-    files: tuple[Path, ...]
-    root: Path
+    files: tuple[Place, ...]
+    root: Place
     columns: Columns = field(default_factory=Columns)
 
     def __iter__(self) -> Iterator[Sample | DataError]:
-        for file in self.files:
+        for file in fetched(self.files):
             try:
                 yield from self._rows(file)
             except (OSError, pa.ArrowException) as error:
                 what = f"the table cannot be read ({first_line(error)})"
                 raise DataError(what, where=file, mend="Copy or write it again.") from error
 
-    def _rows(self, file: Path) -> Iterator[Sample | DataError]:
-        schema, batches = open_table(file)
+    def _rows(self, file: Place) -> Iterator[Sample | DataError]:
+        schema, batches = opened(file, open_table)
         columns = self.columns.among(schema.names, file)
         image = str(columns.image)
         inside = holds_images(schema.field(image).type)
         wanted = [name for name in (columns.caption, columns.id, "regions") if name in schema.names]
-        name, row = Path(os.path.relpath(file, self.root)).as_posix(), 0
+        name, row = relative(file, self.root) if inside else "", 0
         for batch in batches([*wanted, *([] if inside else [image])]):
             for record in batch.to_pylist():
                 where = f"{file} row {row}"

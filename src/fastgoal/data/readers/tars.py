@@ -1,7 +1,6 @@
 """WebDataset tars: members `key.jpg` and `key.txt` (or `key.json` with a caption in it) make a sample."""
 
 import json
-import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from fastgoal.data.readers.records import samples_of
 from fastgoal.data.samples import Sample
 from fastgoal.data.store import tar_uri
 from fastgoal.errors import DataError
+from fastgoal.remote.place import Place, relative
+from fastgoal.remote.shelf import fetched, opened
 
 _CAPTIONS = (".txt", ".caption", ".json")
 
@@ -24,14 +25,14 @@ class TarReader:
     """The samples of some tars in their order; members of one key stand together, as WebDataset writes them. Images
     stay in the tar: a sample's URI names the member."""
 
-    files: tuple[Path, ...]
-    root: Path
+    files: tuple[Place, ...]
+    root: Place
     columns: Columns = field(default_factory=Columns)
 
     def __iter__(self) -> Iterator[Sample | DataError]:
-        for file in self.files:
+        for file in fetched(self.files):
             try:
-                with tarfile.open(file, "r:") as tar:
+                with opened(file, lambda path: tarfile.open(path, "r:")) as tar:
                     members = (member for member in tar if member.isfile())
                     for key, group in groupby(members, key=lambda member: _key(member.name)):
                         yield from self._samples(file, tar, key, list(group))
@@ -41,7 +42,7 @@ class TarReader:
                 yield DataError(f"the tar is cut off or broken ({error})", where=file, mend=mend)
 
     def _samples(
-        self, file: Path, tar: tarfile.TarFile, key: str, members: list[tarfile.TarInfo]
+        self, file: Place, tar: tarfile.TarFile, key: str, members: list[tarfile.TarInfo]
     ) -> Iterator[Sample | DataError]:
         of = {_suffix(member.name): member for member in members}
         image = next((of[suffix] for suffix in of if suffix in IMAGE_SUFFIXES), None)
@@ -54,7 +55,7 @@ class TarReader:
         where = f"{file}#{text.name}"
         try:
             record = {"id": key, **_record(tar, text, where)}
-            record["image"] = tar_uri(Path(os.path.relpath(file, self.root)).as_posix(), image.name)
+            record["image"] = tar_uri(relative(file, self.root), image.name)
             columns = Columns(image="image", caption=self.columns.caption, id="id").among(list(record), where)
         except DataError as error:
             yield error
