@@ -2,7 +2,7 @@
 
 import io
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -10,7 +10,7 @@ from PIL import Image
 from tests.bad_input.cases import good, picture, write
 
 from fastgoal.data.samples import Sample
-from fastgoal.data.source import Source, open_source
+from fastgoal.data.source import Entry, Source, open_source
 from fastgoal.errors import DataError
 from fastgoal.matching import MatchSettings, match, tabulate
 from fastgoal.models.dual_encoder import DualEncoder
@@ -106,6 +106,26 @@ def test_it_does_not_go_on_where_a_matcher_was_at_work(tmp_path, small_clip_fold
     with pytest.raises(DataError, match="made differently: matcher was"):
         tabulate(source, out, progress=False)
     assert tabulate(source, out, overwrite=True, progress=False).paired == 0
+
+
+def test_the_data_is_gone_through_twice(tmp_path):
+    """Once for its fingerprint and once for its rows; what lies elsewhere would have to be fetched for each pass."""
+    source, passes = open_source(good(tmp_path)), []
+    write(tmp_path / "data" / "9.txt", "A caption without an image.")
+    counted = replace(source, entries=Counted(source.entries, passes))
+    report = tabulate(counted, tmp_path / "pairs", progress=False)
+    assert len(passes) == 2
+    assert sum(report.skipped.values()) == 1
+
+
+@dataclass(frozen=True)
+class Counted:
+    entries: Iterable[Entry]
+    passes: list[int]
+
+    def __iter__(self) -> Iterator[Entry]:
+        self.passes.append(1)
+        return iter(self.entries)
 
 
 def test_without_a_readable_image_it_ends(tmp_path):
