@@ -95,3 +95,34 @@ def _(folder: Path) -> list[str]:
 def _(folder: Path) -> list[str]:
     write(good(folder) / "1.png", picture((41, 32))[:900])
     return regions("lism", "--sam", str(save_small_sam(folder / "model").relative_to(folder)))
+
+
+@case("regions", "--regions none with a detector", REFUSED, "have no use for a --detector")
+def _(folder: Path) -> list[str]:
+    good(folder)
+    return regions("none", "--detector", "model")
+
+
+@case("regions", "--regions none with a rule", REFUSED, "have no use for a --rule")
+def _(folder: Path) -> list[str]:
+    good(folder)
+    return regions("none", "--rule", "lism")
+
+
+@case("regions", "--regions none with a cache", REFUSED, "have no use for a --cache")
+def _(folder: Path) -> list[str]:
+    good(folder)
+    return regions("none", "--cache", "cache")
+
+
+@case("regions", "a file that is no image, with --regions none", LEFT_OUT, "not an image")
+def _(folder: Path) -> list[str]:
+    write(good(folder) / "1.png", b"no image")
+    return regions("none")
+
+
+@case("regions", "no image at all, with --regions none", REFUSED, "0 of 3 samples can be used")
+def _(folder: Path) -> list[str]:
+    for image in good(folder).glob("*.png"):
+        image.write_bytes(b"no image")
+    return regions("none")

@@ -413,3 +413,16 @@ def test_captions_come_back_to_the_character(captions: list[str], tmp_path_facto
     touch(folder / "a.csv", out.getvalue().encode())
     if plain:
         assert [sample.caption for sample in open_source(folder / "a.csv")] == plain
+
+
+def test_a_pass_to_the_end_knows_the_problems(tmp_path):
+    """And one that was left early does not pretend to."""
+    lines = [{"id": "a", "image": "1.png", "caption": "x"}, {"image": 3}, {"id": "a", "image": "2.png", "caption": "y"}]
+    (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    early, whole = (open_source(tmp_path, probe=False) for _ in range(2))
+    next(iter(early))
+    assert [sample.image for sample in whole] == ["1.png"]
+    assert "problems" in vars(whole)
+    assert "problems" not in vars(early)
+    assert whole.problems.counts == early.problems.counts
+    assert len(early.problems) == 2

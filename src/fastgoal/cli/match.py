@@ -22,7 +22,8 @@ from fastgoal.cli.common import (
 )
 from fastgoal.cluster.matching import RayEngine
 from fastgoal.data.source import open_source
-from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, here, usual_rule
+from fastgoal.errors import ConfigError
+from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, here, tabulate, usual_rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.regions import Proposer, make_proposer
@@ -33,7 +34,8 @@ def match(
     /,
     *,
     out: Path,
-    regions: Literal["flism", "lism", "detector", "open-vocabulary", "proposals", "fixed", "given"] | None = None,
+    regions: Literal["flism", "lism", "detector", "open-vocabulary", "proposals", "fixed", "given", "none"]
+    | None = None,
     detector: Detector = None,
     sam: Sam = None,
     matcher: str = "tiny",
@@ -63,7 +65,8 @@ def match(
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
             five fixed boxes; `lism` is SAM's masks of everything; `open-vocabulary` is an OWLv2 that looks for each
-            caption's own words. Default: `flism`, or `given` with `--rule true`.
+            caption's own words. `none` writes a table without regions and pairs, for `train --method global`: no
+            model is loaded and of images only the headers are read. Default: `flism`, or `given` with `--rule true`.
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.
@@ -80,13 +83,17 @@ def match(
     quiet_libraries()
     asked = cluster.cluster(engine, device)
     source = open_source(data, root=root, limit=limit, columns=columns.given)
-    regions = regions or ("given" if rule == "true" else "flism")
-    load = partial(_load, matcher, regions, detector, sam)
-    encoder, proposer = load(device)
-    rule = rule or usual_rule(regions)
-    settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
-    who = here if asked is None else RayEngine(cluster=asked, load=load)
-    report = match_pairs(source, encoder, proposer, out, settings, cache=cache, engine=who)
+    if regions == "none":
+        _refuse_unused(detector=detector, sam=sam, rule=rule, cache=cache, engine=asked and "ray")
+        report = tabulate(source, out, language=language, overwrite=overwrite)
+    else:
+        regions = regions or ("given" if rule == "true" else "flism")
+        load = partial(_load, matcher, regions, detector, sam)
+        encoder, proposer = load(device)
+        rule = rule or usual_rule(regions)
+        settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
+        who = here if asked is None else RayEngine(cluster=asked, load=load)
+        report = match_pairs(source, encoder, proposer, out, settings, cache=cache, engine=who)
     print(describe(report))
     write_result(json, report.to_json())
 
@@ -98,6 +105,13 @@ def _load(
     quiet_libraries()
     encoder = DualEncoder.load(matcher, device=device)
     return encoder, make_proposer(regions, detector=detector, sam=sam, device=device)
+
+
+def _refuse_unused(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            mend = "Leave it out, or choose other regions."
+            raise ConfigError(f"regions 'none' have no use for a --{name}", where=name, mend=mend)
 
 
 def describe(report: MatchReport) -> str:

@@ -11,6 +11,7 @@ import io
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -102,16 +103,22 @@ def decode_image(image: Image.Image, where: object) -> Image.Image:
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
     """What brings an opened image upright, by its EXIF orientation; None if it stands upright."""
-    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that editors left malformed.
-    try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except _BROKEN:
-        return None
+    return _turn(image, lambda opened: opened.getexif())
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an opened image once it is upright."""
-    return (image.height, image.width) if turn_of(image) in _SWAPS_SIDES else image.size
+    """Width and height of an opened image once it is upright, from what stands before its pixels: a PNG that says its
+    orientation behind them is taken as it is stored."""
+    # Not the PNG's own `getexif`, which decodes the image.
+    return (image.height, image.width) if _turn(image, Image.Image.getexif) in _SWAPS_SIDES else image.size
+
+
+def _turn(image: Image.Image, exif: Callable[[Image.Image], Image.Exif]) -> Image.Transpose | None:
+    # Not ImageOps.exif_transpose: it also rewrites the EXIF block, which fails on blocks that editors left malformed.
+    try:
+        return _TURNS.get(exif(image).get(_ORIENTATION, 1))
+    except _BROKEN:
+        return None
 
 
 def max_pixels() -> int:

@@ -58,14 +58,27 @@ class Problems:
         return Problems(counts=Counter(self.counts) + Counter(other.counts), first=(self.first + other.first)[:NAMED])
 
 
+class _Tally:
+    """Errors by kind, the first few kept."""
+
+    def __init__(self) -> None:
+        self._counts, self._first = Counter[str](), list[DataError]()
+
+    def add(self, error: DataError) -> None:
+        self._counts[error.what if error.what in self._counts or len(self._counts) < KINDS else "other problems"] += 1
+        self._first += [error] * (len(self._first) < NAMED)
+
+    @property
+    def problems(self) -> Problems:
+        return Problems(counts=self._counts, first=tuple(self._first))
+
+
 def tally(errors: Iterable[DataError]) -> Problems:
     """Errors by kind, the first few kept."""
-    counts: Counter[str] = Counter()
-    first: list[DataError] = []
+    found = _Tally()
     for error in errors:
-        counts[error.what if error.what in counts or len(counts) < KINDS else "other problems"] += 1
-        first += [error] * (len(first) < NAMED)
-    return Problems(counts=counts, first=tuple(first))
+        found.add(error)
+    return found.problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +100,14 @@ class Source:
     keep: Callable[[Sample], bool] | None = None
 
     def __iter__(self) -> Iterator[Sample]:
-        return (entry for entry in self.checked() if isinstance(entry, Sample))
+        left_out = _Tally()
+        for entry in self.checked():
+            if isinstance(entry, Sample):
+                yield entry
+            else:
+                left_out.add(entry)
+        # A pass to the end has met all of them; another one might have to fetch everything again.
+        self.__dict__.setdefault("problems", left_out.problems)
 
     def __len__(self) -> int:
         return self._survey.samples

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastgoal.data.samples import GivenRegion
-from fastgoal.data.source import Problems
+from fastgoal.data.source import Problems, Source
+from fastgoal.errors import DataError
 from fastgoal.geometry import area, covered, iou_matrix
 from fastgoal.matching.rules import Rule, about
 from fastgoal.pairs import PairsRow
@@ -25,6 +26,7 @@ NAMED = 20
 """How many skipped samples a report names."""
 
 Bools = npt.NDArray[np.bool_]
+Given = Sequence[GivenRegion]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,23 +89,37 @@ def summarise(
         rule: by which the pairs were chosen, for the reasons why a row has none.
         images, seconds: images read in this run, and how long it took.
     """
-    rows = list(rows)
-    skipped = [row for row in rows if row.skip is not None]
-    readable = max(1, len(rows) - len(skipped))
-    left_out = problems or Problems()
-    named = [{"id": row.id, "where": row.image, "reason": str(row.skip)} for row in skipped[:NAMED]]
+    total, skipped, unpaired = Counter[str](), Counter[str](), Counter[str]()
+    left_out, named, known = problems or Problems(), list[dict[str, str]](), list[tuple[PairsRow, Given]]()
+    for row in rows:  # of which there may be more than fit into memory
+        total.update(samples=1, paired=bool(row.pairs), regions=len(row.regions), skipped=row.skip is not None)
+        if row.skip is not None:
+            skipped[row.skip] += 1
+            named += [{"id": row.id, "where": row.image, "reason": row.skip}] * (len(named) < NAMED)
+        elif not row.pairs:
+            unpaired[_why_none(row, rule)] += 1
+        if row.skip is None and (given := truth.get(row.id)):
+            known.append((row, given))
     named += [{"where": str(problem.where), "reason": problem.what} for problem in left_out.first]
     return MatchReport(
-        samples=len(rows),
-        paired=sum(bool(row.pairs) for row in rows),
-        skipped=dict(Counter(str(row.skip) for row in skipped) + Counter(left_out.counts)),
+        samples=total["samples"],
+        paired=total["paired"],
+        skipped=dict(skipped + Counter(left_out.counts)),
         skipped_samples=tuple(named),
-        unpaired=dict(Counter(_why_none(row, rule) for row in rows if row.skip is None and not row.pairs)),
-        regions_per_image=sum(len(row.regions) for row in rows) / readable,
+        unpaired=dict(unpaired),
+        regions_per_image=total["regions"] / max(1, total["samples"] - total["skipped"]),
         images_per_second=images / seconds if seconds else 0.0,
         seconds=seconds,
-        **_judge([(row, truth[row.id]) for row in rows if truth.get(row.id) and row.skip is None]),
+        **_judge(known),
     )
+
+
+def expect_usable(report: MatchReport, source: Source) -> None:
+    """Raises DataError where no row of a table can be used."""
+    if report.samples == sum(report.skipped.values()) - len(source.problems):
+        first = f"{report.skipped_samples[0]['where']}: {report.skipped_samples[0]['reason']}"
+        what = f"0 of {report.samples} samples can be used (first: {first})"
+        raise DataError(what, where=source.root, mend="Mend the images, or name their folder with --root.")
 
 
 _NO_PAIR: Mapping[Rule, str] = {

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastgoal.data.source import Source
-from fastgoal.errors import DataError
-from fastgoal.matching.judge import MatchReport, summarise
+from fastgoal.matching.judge import MatchReport, expect_usable, summarise
 from fastgoal.matching.matcher import Engine, Matcher, Shards, here
 from fastgoal.matching.settings import MatchSettings
 from fastgoal.models.dual_encoder import DualEncoder
@@ -67,8 +66,5 @@ def match(
         workers=len(workers - {None}) or None,
         embeddings=None if cache is None else {"found": total["found"], "made": total["made"]},
     )
-    if report.samples == sum(report.skipped.values()) - len(source.problems):
-        first = f"{report.skipped_samples[0]['where']}: {report.skipped_samples[0]['reason']}"
-        what = f"0 of {report.samples} samples can be used (first: {first})"
-        raise DataError(what, where=source.root, mend="Mend the images, or name their folder with --root.")
+    expect_usable(report, source)
     return report
