@@ -1,0 +1,287 @@
+"""One command killed over and over, and what came of it.
+
+    reference: the command undisturbed
+    trial:     the same in a folder of its own, killed, signalled or out of disk space, and started again until done
+
+The one idea: a trial is a name, and its name with the seed decides what befalls it, so that any of them can be had
+again by itself. After each blow every file must be whole; at the end the output must be that of the reference, with
+nothing half made beside it.
+"""
+
+import random
+import shlex
+import shutil
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.soak.commands import Command
+from tests.soak.disk import leave, make_room, pages, small_disk
+from tests.soak.outcome import age, differences, leftovers, outcome, torn
+from tests.soak.processes import OUT, At, Ended, Rename, fastgoal_program, run
+
+CHAIN = 3
+"""Kills of one trial, at most; then it may end."""
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOPPED_WITHIN = 10.0
+AWAKE = 0.8
+"""Seconds after which Python has started and fastgoal hears signals."""
+MENDED = "continue with: fastgoal "
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Something that should not be: `torn`, `difference`, `leftover` or `manners`, in a trial, after what befell it."""
+
+    kind: str
+    trial: str
+    what: str
+    befell: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """What was done to a command, and what was found."""
+
+    command: str
+    kills: int = 0
+    restarts: int = 0
+    signals: int = 0
+    refusals: int = 0
+    slowest_stop: float = 0.0
+    seconds: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+
+    def count(self, kind: str) -> int:
+        return Counter(fault.kind for fault in self.faults)[kind]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The undisturbed run: its outcome, times (s), renames, and the bytes that it takes up."""
+
+    outcome: Mapping[str, Any]
+    seconds: float
+    begun: float
+    renames: int
+    size: int
+    largest: int
+
+
+class Trial:
+    """A command in a folder of its own; `befell` tells what was done to it."""
+
+    def __init__(self, command: Command, name: str, folder: Path, tally: Tally, seed: int) -> None:
+        self.command, self.name, self.folder, self.tally = command, name, folder, tally
+        self.out, self.logs = folder / OUT, folder.with_name(f"{name}.logs")
+        self.dice = random.Random(f"{seed}/{command.name}/{name}")
+        self.befell: list[str] = []
+        self.faults = len(tally.faults)
+        self._program = command.start()
+
+    def go(self, blow: At | Rename | None = None, file_limit: int | None = None) -> Ended:
+        """Start the command, or start it again."""
+        if self.befell:
+            self.tally.restarts += 1
+            age(self.out)
+        at, rename = (blow if isinstance(blow, kind) else None for kind in (At, Rename))
+        ended = run(self._program, self.folder, self.logs, at=at, rename=rename, file_limit=file_limit)
+        self._program = self.command.restart()
+        return ended
+
+    def note(self, blow: object) -> None:
+        """What has just befallen it; whatever that was, no file may be torn."""
+        self.befell.append(str(blow))
+        for line in torn(self.out):
+            self.fault("torn", line)
+
+    def fault(self, kind: str, what: str) -> None:
+        found = Fault(kind=kind, trial=self.name, what=what, befell=tuple(self.befell))
+        self.tally.faults.append(found)
+        print(f"FAULT {self.command.name} {self.name}, {kind}: {what}", file=sys.stderr)
+
+    def expect(self, good: bool, what: str) -> None:
+        if not good:
+            self.fault("manners", what)
+
+    def to_the_end(self, reference: Reference) -> None:
+        """Undisturbed from here on; the outcome must be that of the reference."""
+        self.finished(self.go(), reference)
+
+    def finished(self, ended: Ended, reference: Reference) -> None:
+        if ended.code != 0:
+            self.fault("difference", f"it did not end well, but with {ended.code}: {ended.last}")
+            return
+        for line in torn(self.out):
+            self.fault("torn", line)
+        for line in differences(reference.outcome, self._outcome()):
+            self.fault("difference", line)
+        for line in leftovers(self.out):
+            self.fault("leftover", line)
+
+    def _outcome(self) -> dict[str, Any]:
+        return {n: v for n, v in outcome(self.out, self.command.ignored).items() if n not in leftovers(self.out)}
+
+    def continue_as_told(self, ended: Ended) -> None:
+        """What the interrupted command printed is what continues it."""
+        printed = ended.last.partition(MENDED)[2]
+        self.expect(bool(printed), f"no line says how to continue, the last is: {ended.last}")
+        self.expect("Traceback" not in ended.errors, "a traceback was printed")
+        if printed and self.command.program is fastgoal_program:
+            self._program = fastgoal_program(shlex.split(printed))
+
+
+class Soak:
+    """All trials of one command.
+
+    Args:
+        work: gets a folder per trial; those of trials without a fault are deleted.
+        seed: with a trial's name, it decides what befalls the trial.
+    """
+
+    def __init__(self, command: Command, work: Path, seed: int) -> None:
+        self.command, self.work, self.seed = command, work / command.name, seed
+        self.tally = Tally(command=command.name)
+        self.reference = self._undisturbed()
+
+    def everything(self, kills: int) -> Tally:
+        """Kills until there were so many, and then four signals and two full disks."""
+        begin = time.perf_counter()
+        self._until(("kill", "rename"), 2 * kills, lambda: self.tally.kills >= kills)
+        self._until(("signal",), 10, lambda: self.tally.signals >= 4)
+        self._until(("disk",), 8, lambda: self.tally.refusals >= 2)
+        self.tally.seconds = time.perf_counter() - begin + self.reference.seconds
+        return self.tally
+
+    def one(self, name: str) -> Tally:
+        """One trial by its name, such as `rename-3`."""
+        kind, _, number = name.partition("-")
+        trial = Trial(self.command, name, self.work / name, self.tally, self.seed)
+        {"kill": self._killed, "rename": self._renamed, "signal": self._signalled, "disk": self._filled}[kind](
+            trial, int(number)
+        )
+        self._leave(trial)
+        return self.tally
+
+    def _until(self, kinds: tuple[str, ...], most: int, enough: Callable[[], bool]) -> None:
+        for number in range(most):
+            for kind in kinds:
+                if enough():
+                    return
+                self.one(f"{kind}-{number}")
+        if not enough():
+            what = f"{most} trials were not enough: the command ended before anything befell it"
+            self.tally.faults.append(Fault(kind="manners", trial=kinds[0], what=what, befell=()))
+
+    def _undisturbed(self) -> Reference:
+        folder = self.work / "reference"
+        folder.mkdir(parents=True)
+        ended = run(self.command.start(), folder, folder.with_name("reference.logs"))
+        if ended.code != 0:
+            raise RuntimeError(f"{self.command.name} undisturbed ended with {ended.code}: {ended.errors}")
+        out = folder / OUT
+        sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
+        return Reference(
+            outcome=outcome(out, self.command.ignored),
+            seconds=ended.seconds,
+            begun=ended.begun,
+            renames=len(ended.renames),
+            size=pages(out),
+            largest=max(sizes),
+        )
+
+    # Trials
+
+    def _moment(self, trial: Trial, number: signal.Signals, changed: bool) -> At:
+        """Before the output changes and after, or after alone: where it does little else than write."""
+        working = self.reference.seconds - self.reference.begun
+        if changed:
+            return At(seconds=trial.dice.uniform(0, working), number=number)
+        return At(seconds=trial.dice.uniform(AWAKE, self.reference.seconds), number=number, changed=False)
+
+    def _killed(self, trial: Trial, number: int) -> None:
+        """Killed at random moments, one after the other."""
+        trial.folder.mkdir()
+        for nth in range(CHAIN):
+            at = self._moment(trial, signal.SIGKILL, changed=(number + nth) % 3 != 2)
+            if not self._kill(trial, at):
+                return
+        trial.to_the_end(self.reference)
+
+    def _renamed(self, trial: Trial, number: int) -> None:
+        """Killed around renames; a continued run has fewer of them, so that the later kills come early in it."""
+        trial.folder.mkdir()
+        for nth in range(CHAIN):
+            last = max(1, self.reference.renames >> nth)
+            rename = Rename(at=trial.dice.randrange(last), side=trial.dice.choice(("before", "after")))
+            if not self._kill(trial, rename):
+                return
+        trial.to_the_end(self.reference)
+
+    def _kill(self, trial: Trial, blow: At | Rename) -> bool:
+        """Whether it was killed, and did not end before."""
+        ended = trial.go(blow)
+        if ended.code != -signal.SIGKILL:
+            trial.finished(ended, self.reference)
+            return False
+        self.tally.kills += 1
+        trial.note(f"{blow} (then {ended.renames[-1] if ended.renames else 'nothing'} was renamed last)")
+        return True
+
+    def _signalled(self, trial: Trial, number: int) -> None:
+        """Asked to stop: soon, in order, and with a word about how to go on."""
+        trial.folder.mkdir()
+        asked = SIGNALS[number % 2]
+        at = self._moment(trial, asked, changed=number % 4 < 2)
+        ended = trial.go(at)
+        if ended.code == 0:
+            trial.finished(ended, self.reference)
+            return
+        self.tally.signals += 1
+        trial.note(at)
+        trial.expect(ended.code == 128 + asked, f"exit code {ended.code} after {asked.name}: {ended.last}")
+        self.tally.slowest_stop = max(self.tally.slowest_stop, ended.stopping or 0)
+        trial.expect((ended.stopping or 0) <= STOPPED_WITHIN, f"it took {ended.stopping:.1f} s to stop")
+        if lost := self.command.lost(trial.out):
+            trial.fault("difference", lost)
+        trial.continue_as_told(ended)
+        trial.to_the_end(self.reference)
+
+    def _filled(self, trial: Trial, _: int) -> None:
+        """The disk fills up; then there is room."""
+        part = trial.dice.random()
+        with small_disk(trial.folder, 4 * self.reference.size + (16 << 20)) as small:
+            free = int(part * self.reference.size)
+            if small:
+                leave(trial.folder, free)
+            ended = trial.go(file_limit=None if small else int(part * self.reference.largest))
+            if ended.code == 0:
+                trial.finished(ended, self.reference)
+            else:
+                self.tally.refusals += 1
+                trial.note(f"the disk had {free:,} bytes")
+                trial.expect(ended.code == 2, f"exit code {ended.code} on a full disk: {ended.last}")
+                trial.expect("Traceback" not in ended.errors, "a traceback on a full disk")
+                trial.expect("Make room" in ended.last, f"no word about room on a full disk: {ended.last}")
+                if small:
+                    make_room(trial.folder)
+                trial.to_the_end(self.reference)
+            if len(self.tally.faults) > trial.faults:
+                shutil.copytree(trial.out, trial.folder.with_name(f"{trial.name}.kept"), dirs_exist_ok=True)
+
+    def _leave(self, trial: Trial) -> None:
+        """Say how it went; what has a fault stays."""
+        own = self.tally.faults[trial.faults :]
+        story = "; ".join(trial.befell) or "it ended first"
+        print(f"{self.command.name} {trial.name}: {story}: {f'{len(own)} faults' if own else 'good'}", file=sys.stderr)
+        if own:
+            again = f"python -m tests.soak --commands {self.command.name} --seed {self.seed} --only {trial.name}"
+            print(f"    to see it again: {again}\n    what it left: {trial.folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(trial.folder, ignore_errors=True)
+            shutil.rmtree(trial.logs, ignore_errors=True)
