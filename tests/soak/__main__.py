@@ -8,33 +8,32 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
-from tests.soak.commands import Command, commands, make_inputs
-from tests.soak.harness import Soak, Tally
+from tests.soak.commands import commands, make_inputs
+from tests.soak.harness import Tally, soak
 
 COLUMNS = ("command", "kills", "restarts", "signals", "refusals", "torn", "differences", "leftovers", "manners", "s")
+INPUTS = "inputs"
 KINDS = ("torn", "difference", "leftover", "manners")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     work = Path(asked.work or tempfile.mkdtemp(prefix="soak-")).resolve()
-    inputs = work / "inputs"
-    table = commands(inputs)
+    table = commands(work / INPUTS)
     if unknown := set(asked.commands or ()) - set(table):
         print(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(table)}", file=sys.stderr)
         return 2
-    make_inputs(inputs)
+    make_inputs(work / INPUTS)
 
-    def soaked(command: Command) -> Tally:
-        soak = Soak(command, work, asked.seed)
-        return soak.one(asked.only) if asked.only else soak.everything(asked.kills)
-
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        tallies = list(pool.map(soaked, (table[name] for name in asked.commands or table)))
+    soaking = partial(soak, inputs=work / INPUTS, work=work, seed=asked.seed, kills=asked.kills, only=asked.only)
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
+        tallies = list(pool.map(soaking, asked.commands or table))
     print(shown(tallies))
     if asked.json:
         Path(asked.json).write_text(json.dumps([record(tally) for tally in tallies], indent=2) + "\n")
@@ -63,7 +62,7 @@ def shown(tallies: Sequence[Tally]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     faults = [(tally.command, fault) for tally in tallies for fault in tally.faults]
-    return "\n".join([*lines, *(f"{name} {f.trial}, {f.kind}: {f.what} ({'; '.join(f.befell)})" for name, f in faults)])
+    return "\n".join([*lines, *(f"{name} {fault.trial}, {fault.kind}: {fault.what}" for name, fault in faults)])
 
 
 def _row(tally: Tally) -> tuple[str, ...]:

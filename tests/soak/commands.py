@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.captioning.conftest import draw
 from tests.captioning.models import llava_next, save
 from tests.conftest import save_small_clip
+from tests.soak.outcome import outcome
 from tests.soak.processes import OUT, fastgoal_program
 
 from fastgoal.data.scenes import ScenesConfig, write_scenes
@@ -42,6 +44,10 @@ class Command:
     lost: Callable[[Path], str] = lambda out: ""
     program: Callable[[Sequence[object]], list[str]] = fastgoal_program
 
+    def outcome(self, out: Path) -> dict[str, Any]:
+        """What is compared of its output."""
+        return outcome(out, self.ignored)
+
     def start(self) -> list[str]:
         return self.program(self.arguments)
 
@@ -62,7 +68,7 @@ def make_inputs(folder: Path) -> None:
     """Models of the real architectures, scenes, photographs and pairs tables; a few seconds."""
     save_small_clip(folder / CLIP)
     save(llava_next, folder / CAPTIONER)
-    draw(folder / PHOTOS, 24)
+    draw(folder / PHOTOS, 100)
     (folder / PHOTOS / "torn.jpg").write_bytes(b"x")
     write_scenes(folder / SCENES, ScenesConfig(train=1400, val=40, test=60), progress=False)
     write_scenes(folder / FEW, ScenesConfig(train=60, val=0, test=0, seed=1), progress=False)
@@ -82,7 +88,7 @@ def commands(inputs: Path) -> Mapping[str, Command]:
     caption = ("caption", inputs / PHOTOS, "--captioner", inputs / CAPTIONER, "--max-new-tokens", 24)
     run = ("run", inputs / FEW / "train", "--model", clip, "--epochs", 2, "--batch-size", 16)
     rows = (
-        Command(name="scenes", arguments=("scenes", OUT, "--train", 700, "--val", 50, "--test", 50)),
+        Command(name="scenes", arguments=("scenes", OUT, "--train", 300, "--val", 50, "--test", 50)),
         Command(name="match", arguments=(*matching, "--out", OUT)),
         Command(
             name="match-cache",

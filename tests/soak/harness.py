@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.soak.commands import Command
+from tests.soak.commands import Command, commands
 from tests.soak.disk import leave, make_room, pages, small_disk
-from tests.soak.outcome import age, differences, leftovers, outcome, torn
+from tests.soak.outcome import age, differences, leftovers, torn
 from tests.soak.processes import OUT, At, Ended, Rename, fastgoal_program, run
 
 CHAIN = 3
@@ -114,18 +114,22 @@ class Trial:
         self.finished(self.go(), reference)
 
     def finished(self, ended: Ended, reference: Reference) -> None:
-        if ended.code != 0:
+        if ended.code == 0:
+            self.check_end(reference)
+        else:
             self.fault("difference", f"it did not end well, but with {ended.code}: {ended.last}")
-            return
+
+    def check_end(self, reference: Reference) -> None:
         for line in torn(self.out):
             self.fault("torn", line)
-        for line in differences(reference.outcome, self._outcome()):
+        for line in differences(reference.outcome, self.command.outcome(self.out)):
             self.fault("difference", line)
         for line in leftovers(self.out):
             self.fault("leftover", line)
 
-    def _outcome(self) -> dict[str, Any]:
-        return {n: v for n, v in outcome(self.out, self.command.ignored).items() if n not in leftovers(self.out)}
+    def is_done(self, reference: Reference) -> bool:
+        """Whether all that the reference has is there."""
+        return not torn(self.out) and not differences(reference.outcome, self.command.outcome(self.out))
 
     def continue_as_told(self, ended: Ended) -> None:
         """What the interrupted command printed is what continues it."""
@@ -152,9 +156,9 @@ class Soak:
     def everything(self, kills: int) -> Tally:
         """Kills until there were so many, and then four signals and two full disks."""
         begin = time.perf_counter()
-        self._until(("kill", "rename"), 2 * kills, lambda: self.tally.kills >= kills)
-        self._until(("signal",), 10, lambda: self.tally.signals >= 4)
-        self._until(("disk",), 8, lambda: self.tally.refusals >= 2)
+        self.until(("kill", "rename"), 2 * kills, lambda: self.tally.kills >= kills)
+        self.until(("signal",), 10, lambda: self.tally.signals >= 4)
+        self.until(("disk",), 8, lambda: self.tally.refusals >= 2)
         self.tally.seconds = time.perf_counter() - begin + self.reference.seconds
         return self.tally
 
@@ -168,7 +172,8 @@ class Soak:
         self._leave(trial)
         return self.tally
 
-    def _until(self, kinds: tuple[str, ...], most: int, enough: Callable[[], bool]) -> None:
+    def until(self, kinds: tuple[str, ...], most: int, enough: Callable[[], bool]) -> None:
+        """Trials of these kinds until there were enough, or so many of each."""
         for number in range(most):
             for kind in kinds:
                 if enough():
@@ -187,7 +192,7 @@ class Soak:
         out = folder / OUT
         sizes = [path.stat().st_size for path in out.rglob("*") if path.is_file()]
         return Reference(
-            outcome=outcome(out, self.command.ignored),
+            outcome=self.command.outcome(out),
             seconds=ended.seconds,
             begun=ended.begun,
             renames=len(ended.renames),
@@ -239,14 +244,14 @@ class Soak:
         asked = SIGNALS[number % 2]
         at = self._moment(trial, asked, changed=number % 4 < 2)
         ended = trial.go(at)
-        if ended.code == 0:
-            trial.finished(ended, self.reference)
+        if ended.code == 0 or (ended.code == -asked and trial.is_done(self.reference)):
+            trial.check_end(self.reference)  # at the latest while Python was shutting down
             return
         self.tally.signals += 1
+        self.tally.slowest_stop = max(self.tally.slowest_stop, ended.stopping or 0)
         trial.note(at)
         trial.expect(ended.code == 128 + asked, f"exit code {ended.code} after {asked.name}: {ended.last}")
-        self.tally.slowest_stop = max(self.tally.slowest_stop, ended.stopping or 0)
-        trial.expect((ended.stopping or 0) <= STOPPED_WITHIN, f"it took {ended.stopping:.1f} s to stop")
+        trial.expect((ended.stopping or 0) <= STOPPED_WITHIN, f"it took {ended.stopping or 0:.1f} s to stop")
         if lost := self.command.lost(trial.out):
             trial.fault("difference", lost)
         trial.continue_as_told(ended)
@@ -254,25 +259,29 @@ class Soak:
 
     def _filled(self, trial: Trial, _: int) -> None:
         """The disk fills up; then there is room."""
-        part = trial.dice.random()
-        with small_disk(trial.folder, 4 * self.reference.size + (16 << 20)) as small:
-            free = int(part * self.reference.size)
+        part, reference = trial.dice.random(), self.reference
+        with small_disk(trial.folder, 4 * reference.size + (16 << 20)) as small:
+            free = int(part * (reference.size if small else reference.largest))
             if small:
                 leave(trial.folder, free)
-            ended = trial.go(file_limit=None if small else int(part * self.reference.largest))
+            ended = trial.go(file_limit=None if small else free)
             if ended.code == 0:
-                trial.finished(ended, self.reference)
+                trial.check_end(reference)
             else:
-                self.tally.refusals += 1
-                trial.note(f"the disk had {free:,} bytes")
-                trial.expect(ended.code == 2, f"exit code {ended.code} on a full disk: {ended.last}")
-                trial.expect("Traceback" not in ended.errors, "a traceback on a full disk")
-                trial.expect("Make room" in ended.last, f"no word about room on a full disk: {ended.last}")
+                self._refused(trial, ended, free)
                 if small:
                     make_room(trial.folder)
-                trial.to_the_end(self.reference)
-            if len(self.tally.faults) > trial.faults:
-                shutil.copytree(trial.out, trial.folder.with_name(f"{trial.name}.kept"), dirs_exist_ok=True)
+                trial.to_the_end(reference)
+            if small and len(self.tally.faults) > trial.faults:
+                shutil.copytree(trial.out, trial.folder.with_name(f"{trial.name}.kept"))
+
+    def _refused(self, trial: Trial, ended: Ended, free: int) -> None:
+        """A readable line, and nothing torn."""
+        self.tally.refusals += 1
+        trial.note(f"a disk with {free:,} bytes")
+        trial.expect(ended.code == 2, f"exit code {ended.code} on a full disk: {ended.last}")
+        trial.expect("Traceback" not in ended.errors, "a traceback on a full disk")
+        trial.expect("Make room" in ended.last, f"no word about room on a full disk: {ended.last}")
 
     def _leave(self, trial: Trial) -> None:
         """Say how it went; what has a fault stays."""
@@ -285,3 +294,10 @@ class Soak:
         else:
             shutil.rmtree(trial.folder, ignore_errors=True)
             shutil.rmtree(trial.logs, ignore_errors=True)
+
+
+def soak(name: str, *, inputs: Path, work: Path, seed: int, kills: int, only: str | None) -> Tally:
+    """All trials of a command of the table, or `only` one. For a process of its own: looking over one command's files
+    then delays no other's kill."""
+    own = Soak(commands(inputs)[name], work, seed)
+    return own.one(only) if only else own.everything(kills)

@@ -6,10 +6,11 @@ The one idea: files are read with their formats' own readers, and compared byte 
 """
 
 import json
+import os
 import re
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from fastgoal.training.checkpoints import torn as torn_in_checkpoint
 
 TIMES = ("seconds", "samples_per_second", "images_per_second", "data_wait", "memory_mib", "peak_memory_mib")
 UNFINISHED = (".tmp", ".new", ".old")
-_RATE = re.compile(r"(Images per second\D*)[\d.]+")
+LOGS = ("trainer_state.json", "training_args.bin")
+"""What transformers keeps beside a checkpoint to show, with times in it, and whether it began there."""
+_TIMES = re.compile(r"Images per second\D*[\d.]+|time for [^:]+: [\d.]+ s|<h3>Time</h3><dl.*?</dl>")
+_CHECKPOINT = re.compile(r"(.*)checkpoint-(\d+)/")
 _OLD = 7200
 
 
@@ -45,8 +49,6 @@ def leftovers(out: Path) -> list[str]:
 
 def age(out: Path) -> None:
     """As if what is not finished lay there for hours: a cache leaves young files alone, another may be at them."""
-    import os
-
     for name in leftovers(out):
         os.utime(out / name, times=(time.time() - _OLD,) * 2)
 
@@ -96,6 +98,11 @@ READERS: Mapping[str, Callable[[Path], Any]] = {
 """What reads a whole file of each kind, and raises for a torn one."""
 
 
+def _readers(path: Path) -> list[Callable[[Path], Any]]:
+    own = [READERS[path.suffix]] if path.suffix in READERS else []
+    return [*own, _seal] if path.name == SEAL else own
+
+
 def torn(out: Path) -> list[str]:
     """The files under their final names that cannot be read, and why."""
     found = []
@@ -103,10 +110,10 @@ def torn(out: Path) -> list[str]:
         if unfinished(Path(name)):
             continue
         try:
-            READERS.get(path.suffix, len)(path) if path.suffix in READERS else None
-            _seal(path) if path.name == SEAL else None
+            for read in _readers(path):
+                read(path)
         except Exception as error:  # whatever a reader raises, the file is not whole
-            found.append(f"{name}: {str(error).splitlines()[:1] or type(error).__name__}")
+            found.append(f"{name}: {type(error).__name__} {str(error).partition(chr(10))[0]}")
     return found
 
 
@@ -114,11 +121,21 @@ def torn(out: Path) -> list[str]:
 
 
 def outcome(out: Path, ignored: str = "") -> dict[str, Any]:
-    """What to compare of every file; of those under the folder `ignored` nothing."""
-    return {name: _compared(path) for name, path in files(out).items() if not ignored or not name.startswith(ignored)}
+    """What to compare of every finished file; of those under the folder `ignored` nothing."""
+    names = [name for name in files(out) if not unfinished(Path(name)) and not (ignored and name.startswith(ignored))]
+    return {name: _compared(out / name) for name in _without_older_checkpoints(names)}
+
+
+def _without_older_checkpoints(names: Sequence[str]) -> list[str]:
+    """A run that was asked to stop leaves one more checkpoint, so that the last one alone is the same."""
+    steps = {name: (found[1], int(found[2])) for name in names if (found := _CHECKPOINT.match(name))}
+    last = {folder: max(step for own, step in steps.values() if own == folder) for folder, _ in steps.values()}
+    return [name for name in names if name not in steps or steps[name][1] == last[steps[name][0]]]
 
 
 def _compared(path: Path) -> Any:
+    if path.name in LOGS:
+        return None
     content = path.read_bytes()
     match path.suffix:
         case ".json":
@@ -126,7 +143,7 @@ def _compared(path: Path) -> Any:
         case ".jsonl":
             return [_timeless(json.loads(line)) for line in content.splitlines()]
         case ".md" | ".html":
-            return sha256(_RATE.sub(r"\1", content.decode()).encode()).hexdigest()
+            return sha256(_TIMES.sub("", content.decode()).encode()).hexdigest()
         case _:
             return sha256(content).hexdigest()
 
