@@ -11,6 +11,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -137,15 +138,15 @@ def _compared(path: Path) -> Any:
     if path.name in LOGS:
         return None
     content = path.read_bytes()
-    match path.suffix:
-        case ".json":
-            return _json_compared(path.name, json.loads(content))
-        case ".jsonl":
-            return [_timeless(json.loads(line)) for line in content.splitlines()]
-        case ".md" | ".html":
-            return sha256(_TIMES.sub("", content.decode()).encode()).hexdigest()
-        case _:
-            return sha256(content).hexdigest()
+    with suppress(ValueError):  # what is not JSON after all is compared as it stands
+        match path.suffix:
+            case ".json":
+                return _json_compared(path.name, json.loads(content))
+            case ".jsonl":
+                return [_timeless(json.loads(line)) for line in content.splitlines()]
+            case ".md" | ".html":
+                content = _TIMES.sub("", content.decode()).encode()
+    return sha256(content).hexdigest()
 
 
 def _json_compared(name: str, value: Any) -> Any:

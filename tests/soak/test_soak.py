@@ -24,16 +24,15 @@ pytest.importorskip("resource")  # not there on Windows, like SIGKILL
 
 
 def test_scenes_survive_kills_a_signal_and_a_full_disk(tmp_path):
-    command = Command(name="scenes", arguments=("scenes", OUT, "--train", 150, "--val", 0, "--test", 0))
+    command = Command(name="scenes", arguments=("scenes", OUT, "--train", 60, "--val", 0, "--test", 0))
     soak = Soak(command, tmp_path, seed=0)
+    for trial in ("rename-0", "disk-0", "signal-45"):  # the signal comes when the output has just begun to change
+        soak.one(trial)
     tally = soak.tally
-    soak.one("rename-0")
-    soak.one("disk-0")
-    soak.until(("signal",), 10, lambda: tally.signals == 1)
     assert not tally.faults
     assert (tally.kills >= 2, tally.signals, tally.refusals) == (True, 1, 1)
     assert tally.restarts == tally.kills + 2
-    assert [path.name for path in tmp_path.glob("scenes/*")] == ["reference", "reference.logs"]
+    assert sorted(path.name for path in tmp_path.glob("scenes/*")) == ["reference", "reference.logs"]
     assert shown([tally]).splitlines()[1].split()[5:9] == ["0", "0", "0", "0"]
 
 
