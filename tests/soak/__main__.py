@@ -15,9 +15,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from tests.soak.commands import commands, make_inputs
-from tests.soak.harness import Tally, soak
+from tests.soak.harness import soak
+from tests.soak.trial import Tally
 
-COLUMNS = ("command", "kills", "restarts", "signals", "refusals", "torn", "differences", "leftovers", "manners", "s")
+DONE = ("kills", "restarts", "signals", "refusals")
+FOUND = ("torn", "differences", "leftovers", "manners")
+COLUMNS = ("command", *DONE, *FOUND, "stop s", "s")
 INPUTS = "inputs"
 KINDS = ("torn", "difference", "leftover", "manners")
 
@@ -31,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     make_inputs(work / INPUTS)
 
-    soaking = partial(soak, inputs=work / INPUTS, work=work, seed=asked.seed, kills=asked.kills, only=asked.only)
+    soaking = partial(soak, inputs=work / INPUTS, work=work, seed=asked.seed, kills=asked.kills, only=asked.only or ())
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         tallies = list(pool.map(soaking, asked.commands or table))
     print(shown(tallies))
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument("--commands", nargs="+", help="these alone, such as `match train`")
     asked.add_argument("--kills", type=int, default=12, help="of each command, at least")
     asked.add_argument("--seed", type=int, default=0, help="what befalls them")
-    asked.add_argument("--only", help="one trial by its name, such as rename-3")
+    asked.add_argument("--only", nargs="+", help="these trials alone, such as `rename-3 disk-0`")
     asked.add_argument("--jobs", type=int, default=2, help="commands at the same time")
     asked.add_argument("--work", help="an empty or new folder to work in (default: a temporary one)")
     asked.add_argument("--json", help="file for the result")
@@ -67,7 +70,13 @@ def shown(tallies: Sequence[Tally]) -> str:
 
 def _row(tally: Tally) -> tuple[str, ...]:
     done = (tally.kills, tally.restarts, tally.signals, tally.refusals)
-    return (tally.command, *map(str, done), *(str(tally.count(kind)) for kind in KINDS), f"{tally.seconds:.0f}")
+    return (
+        tally.command,
+        *map(str, done),
+        *(str(tally.count(kind)) for kind in KINDS),
+        f"{tally.slowest_stop:.1f}",
+        f"{tally.seconds:.0f}",
+    )
 
 
 if __name__ == "__main__":

@@ -3,27 +3,20 @@
     reference: the command undisturbed
     trial:     the same in a folder of its own, killed, signalled or out of disk space, and started again until done
 
-The one idea: a trial is a name, and its name with the seed decides what befalls it, so that any of them can be had
-again by itself. After each blow every file must be whole; at the end the output must be that of the reference, with
-nothing half made beside it.
+The one idea: a trial's name with the seed decides what befalls it, so that any of them can be had again by itself.
 """
 
-import random
-import shlex
 import shutil
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.soak.commands import Command, commands
 from tests.soak.disk import leave, make_room, pages, small_disk
-from tests.soak.outcome import age, differences, leftovers, torn
-from tests.soak.processes import OUT, At, Ended, Rename, fastgoal_program, run
+from tests.soak.processes import OUT, At, Ended, Rename, run
+from tests.soak.trial import Fault, Reference, Tally, Trial
 
 CHAIN = 3
 """Kills of one trial, at most; then it may end."""
@@ -31,113 +24,6 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOPPED_WITHIN = 10.0
 AWAKE = 0.8
 """Seconds after which Python has started and fastgoal hears signals."""
-MENDED = "continue with: fastgoal "
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """Something that should not be: `torn`, `difference`, `leftover` or `manners`, in a trial, after what befell it."""
-
-    kind: str
-    trial: str
-    what: str
-    befell: tuple[str, ...]
-
-
-@dataclass(kw_only=True)
-class Tally:
-    """What was done to a command, and what was found."""
-
-    command: str
-    kills: int = 0
-    restarts: int = 0
-    signals: int = 0
-    refusals: int = 0
-    slowest_stop: float = 0.0
-    seconds: float = 0.0
-    faults: list[Fault] = field(default_factory=list)
-
-    def count(self, kind: str) -> int:
-        return Counter(fault.kind for fault in self.faults)[kind]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """The undisturbed run: its outcome, times (s), renames, and the bytes that it takes up."""
-
-    outcome: Mapping[str, Any]
-    seconds: float
-    begun: float
-    renames: int
-    size: int
-    largest: int
-
-
-class Trial:
-    """A command in a folder of its own; `befell` tells what was done to it."""
-
-    def __init__(self, command: Command, name: str, folder: Path, tally: Tally, seed: int) -> None:
-        self.command, self.name, self.folder, self.tally = command, name, folder, tally
-        self.out, self.logs = folder / OUT, folder.with_name(f"{name}.logs")
-        self.dice = random.Random(f"{seed}/{command.name}/{name}")
-        self.befell: list[str] = []
-        self.faults = len(tally.faults)
-        self._program = command.start()
-
-    def go(self, blow: At | Rename | None = None, file_limit: int | None = None) -> Ended:
-        """Start the command, or start it again."""
-        if self.befell:
-            self.tally.restarts += 1
-            age(self.out)
-        at, rename = (blow if isinstance(blow, kind) else None for kind in (At, Rename))
-        ended = run(self._program, self.folder, self.logs, at=at, rename=rename, file_limit=file_limit)
-        self._program = self.command.restart()
-        return ended
-
-    def note(self, blow: object) -> None:
-        """What has just befallen it; whatever that was, no file may be torn."""
-        self.befell.append(str(blow))
-        for line in torn(self.out):
-            self.fault("torn", line)
-
-    def fault(self, kind: str, what: str) -> None:
-        found = Fault(kind=kind, trial=self.name, what=what, befell=tuple(self.befell))
-        self.tally.faults.append(found)
-        print(f"FAULT {self.command.name} {self.name}, {kind}: {what}", file=sys.stderr)
-
-    def expect(self, good: bool, what: str) -> None:
-        if not good:
-            self.fault("manners", what)
-
-    def to_the_end(self, reference: Reference) -> None:
-        """Undisturbed from here on; the outcome must be that of the reference."""
-        self.finished(self.go(), reference)
-
-    def finished(self, ended: Ended, reference: Reference) -> None:
-        if ended.code == 0:
-            self.check_end(reference)
-        else:
-            self.fault("difference", f"it did not end well, but with {ended.code}: {ended.last}")
-
-    def check_end(self, reference: Reference) -> None:
-        for line in torn(self.out):
-            self.fault("torn", line)
-        for line in differences(reference.outcome, self.command.outcome(self.out)):
-            self.fault("difference", line)
-        for line in leftovers(self.out):
-            self.fault("leftover", line)
-
-    def is_done(self, reference: Reference) -> bool:
-        """Whether all that the reference has is there."""
-        return not torn(self.out) and not differences(reference.outcome, self.command.outcome(self.out))
-
-    def continue_as_told(self, ended: Ended) -> None:
-        """What the interrupted command printed is what continues it."""
-        printed = ended.last.partition(MENDED)[2]
-        self.expect(bool(printed), f"no line says how to continue, the last is: {ended.last}")
-        self.expect("Traceback" not in ended.errors, "a traceback was printed")
-        if printed and self.command.program is fastgoal_program:
-            self._program = fastgoal_program(shlex.split(printed))
 
 
 class Soak:
@@ -152,25 +38,24 @@ class Soak:
         self.command, self.work, self.seed = command, work / command.name, seed
         self.tally = Tally(command=command.name)
         self.reference = self._undisturbed()
+        self.tally.seconds = self.reference.seconds
 
     def everything(self, kills: int) -> Tally:
         """Kills until there were so many, and then four signals and two full disks."""
-        begin = time.perf_counter()
         self.until(("kill", "rename"), 2 * kills, lambda: self.tally.kills >= kills)
         self.until(("signal",), 10, lambda: self.tally.signals >= 4)
         self.until(("disk",), 8, lambda: self.tally.refusals >= 2)
-        self.tally.seconds = time.perf_counter() - begin + self.reference.seconds
         return self.tally
 
-    def one(self, name: str) -> Tally:
+    def one(self, name: str) -> None:
         """One trial by its name, such as `rename-3`."""
         kind, _, number = name.partition("-")
+        kinds = {"kill": self._killed, "rename": self._renamed, "signal": self._signalled, "disk": self._filled}
         trial = Trial(self.command, name, self.work / name, self.tally, self.seed)
-        {"kill": self._killed, "rename": self._renamed, "signal": self._signalled, "disk": self._filled}[kind](
-            trial, int(number)
-        )
+        begin = time.perf_counter()
+        kinds[kind](trial, int(number))
+        self.tally.seconds += time.perf_counter() - begin
         self._leave(trial)
-        return self.tally
 
     def until(self, kinds: tuple[str, ...], most: int, enough: Callable[[], bool]) -> None:
         """Trials of these kinds until there were enough, or so many of each."""
@@ -296,8 +181,12 @@ class Soak:
             shutil.rmtree(trial.logs, ignore_errors=True)
 
 
-def soak(name: str, *, inputs: Path, work: Path, seed: int, kills: int, only: str | None) -> Tally:
-    """All trials of a command of the table, or `only` one. For a process of its own: looking over one command's files
-    then delays no other's kill."""
+def soak(name: str, *, inputs: Path, work: Path, seed: int, kills: int, only: Sequence[str]) -> Tally:
+    """All trials of a command of the table, or those called `only`.
+
+    For a process of its own: looking over one command's files then delays no other's kill.
+    """
     own = Soak(commands(inputs)[name], work, seed)
-    return own.one(only) if only else own.everything(kills)
+    for trial in only:
+        own.one(trial)
+    return own.tally if only else own.everything(kills)

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 from tests.soak.__main__ import shown
 from tests.soak.commands import Command
-from tests.soak.harness import Soak, Trial
+from tests.soak.harness import Soak
 from tests.soak.outcome import differences, leftovers, outcome, torn
 from tests.soak.processes import OUT, At
+from tests.soak.trial import Trial
 
 from fastgoal.files import write_json
 
