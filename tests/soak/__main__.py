@@ -5,6 +5,7 @@ Exit code 0 if nothing was found, 1 if something was.
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,15 +33,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := set(asked.commands or ()) - set(table):
         print(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(table)}", file=sys.stderr)
         return 2
+    if work.exists() and any(work.iterdir()):
+        print(f"{work} is not empty; choose another folder", file=sys.stderr)
+        return 2
     make_inputs(work / INPUTS)
-
     soaking = partial(soak, inputs=work / INPUTS, work=work, seed=asked.seed, kills=asked.kills, only=asked.only or ())
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         tallies = list(pool.map(soaking, asked.commands or table))
     print(shown(tallies))
     if asked.json:
         Path(asked.json).write_text(json.dumps([record(tally) for tally in tallies], indent=2) + "\n")
-    return int(any(tally.faults for tally in tallies))
+    found = any(tally.faults for tally in tallies)
+    if not (found or asked.work):
+        shutil.rmtree(work)
+    return int(found)
 
 
 def parser() -> argparse.ArgumentParser:
