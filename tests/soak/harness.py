@@ -43,7 +43,7 @@ class Soak:
     def everything(self, kills: int) -> Tally:
         """Kills until there were so many, and then four signals and two full disks."""
         self.until(("kill", "rename"), 2 * kills, lambda: self.tally.kills >= kills)
-        self.until(("signal",), 10, lambda: self.tally.signals >= 4)
+        self.until(("signal",), 24, lambda: self.tally.signals >= 4)
         self.until(("disk",), 8, lambda: self.tally.refusals >= 2)
         return self.tally
 
