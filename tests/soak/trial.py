@@ -121,6 +121,6 @@ class Trial:
         """What the interrupted command printed is what continues it."""
         printed = ended.last.partition(CONTINUE)[2]
         self.expect(bool(printed), f"no line says how to continue, the last is: {ended.last}")
-        self.expect("Traceback" not in ended.errors, "a traceback was printed")
+        self.expect("Traceback" not in ended.errors, f"a traceback was printed: {ended.errors[-2000:]}")
         if printed and self.command.program is fastgoal_program:
             self._program = fastgoal_program(shlex.split(printed))
