@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types soak bench clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -21,6 +21,9 @@ lint: .venv/.installed
 
 types: .venv/.installed
 	$(BIN)/mypy
+
+soak: .venv/.installed  ## every long command killed, signalled and out of disk space, over and over; about a quarter of an hour
+	$(BIN)/python -m tests.soak
 
 bench: .venv/.installed  ## fastgoal beside the obvious way, on this machine; about half an hour on two cores
 	$(BIN)/fastgoal bench decode

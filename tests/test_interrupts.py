@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import AbstractContextManager
 
 import pytest
@@ -64,3 +65,38 @@ def test_an_error_is_not_hidden_by_a_signal() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     noted.__exit__(ValueError, ValueError("first"), None)
     assert noted.came == signal.SIGTERM
+
+
+def wrapped() -> None:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt as signalled:
+        raise ImportError("cannot import") from signalled
+
+
+def test_what_a_library_makes_of_a_signal_is_a_signal_all_the_same() -> None:
+    with pytest.raises(Interrupted) as caught, Interrupts():
+        wrapped()
+    assert caught.value.code == 143
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+class Hit:
+    """A signal comes while Python clears this up."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def dropped(block: Block) -> None:
+    Hit()
+    time.sleep(30)
+    block.went_on = True
+
+
+def test_a_signal_whose_exception_python_drops_still_stops_the_block(capfd: pytest.CaptureFixture[str]) -> None:
+    block = Block()
+    with pytest.raises(Interrupted), Interrupts():
+        dropped(block)
+    assert not block.went_on
+    assert capfd.readouterr().err == ""

@@ -4,10 +4,15 @@ Python makes an exception of SIGINT alone, but schedulers, containers and `kill`
 the work in order; a second one ends the process at once, as a file is whole or absent at any moment. Where torch's
 launchers started the process, further ones are ignored: they send each signal several times, and kill what has not
 ended half a minute later.
+
+Not all code that a signal hits lets the exception pass. An import may make another error of it: what leaves the block
+is `Interrupted` all the same. Python drops what is raised while it clears up an object: the signal is then sent once
+more.
 """
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +20,8 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 0.05
+"""Seconds until a signal whose exception was dropped is sent once more: by then Python is elsewhere."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,22 +41,29 @@ class Interrupts:
     def __init__(self, *, patient: bool = False) -> None:
         self.came: int | None = None
         self._patient = patient
+        self._raised = False
         self._before: dict[int, Any] = {}
+        self._again: threading.Timer | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # Python lets no other set handlers
             heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
             self._before = {number: signal.signal(number, self._take) for number in heard}
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._dropped
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._again is not None:
+            self._again.cancel()
+        if sys.unraisablehook == self._dropped:
+            sys.unraisablehook = self._hook
         for number, handler in self._before.items():
             after_all = signal.SIG_IGN if self.came is not None and _launched() else handler
             signal.signal(number, after_all or signal.SIG_DFL)
-        if self.came is not None and kind is None:
-            raise Interrupted(self.came)
+        if self.came is not None and not isinstance(error, Interrupted) and (kind is None or self._raised):
+            raise Interrupted(self.came) from error
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -71,7 +85,18 @@ class Interrupts:
             signal.signal(each, signal.SIG_IGN if _launched() else signal.SIG_DFL)
         self.came = number
         if not self._patient:
+            self._raised = True
             raise Interrupted(number)
+
+    def _dropped(self, lost: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(lost.exc_value, Interrupted):
+            self._hook(lost)
+            return
+        for each in self._before:
+            signal.signal(each, self._take)
+        self._again = threading.Timer(_AGAIN, os.kill, (os.getpid(), lost.exc_value.code - 128))
+        self._again.daemon = True
+        self._again.start()
 
 
 def _launched() -> bool:
