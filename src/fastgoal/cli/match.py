@@ -50,6 +50,7 @@ def match(
     cache: Path | None = None,
     engine: Engine = "local",
     cluster: OfCluster = ALONE,
+    shard_rows: int = 512,
     overwrite: bool = False,
     json: Json = None,
 ) -> None:
@@ -78,6 +79,7 @@ def match(
             settings encodes only what is new.
         engine: `ray` spreads the work over a cluster (docs/cluster.md); the table is the same, and either continues
             what the other began.
+        shard_rows: samples per shard of the table: the most that a kill loses, and what a worker gets at a time.
         overwrite: drop a table that is already there.
     """
     quiet_libraries()
@@ -91,7 +93,9 @@ def match(
         load = partial(_load, matcher, regions, detector, sam)
         encoder, proposer = load(device)
         rule = rule or usual_rule(regions)
-        settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
+        settings = MatchSettings(
+            rule=rule, embed=embed, language=language, batch=batch, shard_rows=shard_rows, overwrite=overwrite
+        )
         who = here if asked is None else RayEngine(cluster=asked, load=load)
         report = match_pairs(source, encoder, proposer, out, settings, cache=cache, engine=who)
     print(describe(report))
