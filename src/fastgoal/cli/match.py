@@ -1,5 +1,6 @@
 """`fastgoal match`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,8 @@ from fastgoal.cli.common import (
     write_result,
 )
 from fastgoal.data.source import open_source
-from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, usual_rule
+from fastgoal.errors import ConfigError
+from fastgoal.matching import Embed, MatchReport, MatchSettings, Rule, list_unmatched, usual_rule
 from fastgoal.matching import match as match_pairs
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.regions import make_proposer
@@ -28,7 +30,8 @@ def match(
     /,
     *,
     out: Path,
-    regions: Literal["flism", "lism", "detector", "open-vocabulary", "proposals", "fixed", "given"] | None = None,
+    regions: Literal["flism", "lism", "detector", "open-vocabulary", "proposals", "fixed", "given", "none"]
+    | None = None,
     detector: Detector = None,
     sam: Sam = None,
     matcher: str = "tiny",
@@ -56,7 +59,7 @@ def match(
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
             five fixed boxes; `lism` is SAM's masks of everything; `open-vocabulary` is an OWLv2 that looks for each
-            caption's own words. Default: `flism`, or `given` with `--rule true`.
+            caption's own words; `none` matches nothing and opens no image, for `train --method global`. Default: `flism`, or `given` with `--rule true`.
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.
@@ -70,12 +73,26 @@ def match(
     """
     quiet_libraries()
     source = open_source(data, root=root, limit=limit, columns=columns.given)
+    if regions == "none":
+        _expect_no_matching({"--rule": rule, "--cache": cache, "--detector": detector, "--sam": sam, "--batch": batch})
+        _tell(list_unmatched(source, out, language=language, overwrite=overwrite), json)
+        return
     encoder = DualEncoder.load(matcher, device=device)
     regions = regions or ("given" if rule == "true" else "flism")
     proposer = make_proposer(regions, detector=detector, sam=sam, device=device)
     rule = rule or usual_rule(regions)
     settings = MatchSettings(rule=rule, embed=embed, language=language, batch=batch, overwrite=overwrite)
     report = match_pairs(source, encoder, proposer, out, settings, cache=cache)
+    _tell(report, json)
+
+
+def _expect_no_matching(given: Mapping[str, object]) -> None:
+    if asked := [name for name, value in given.items() if value is not None]:
+        mend = "Leave it out, or choose regions to match."
+        raise ConfigError("nothing is matched with --regions none", where=", ".join(asked), mend=mend)
+
+
+def _tell(report: MatchReport, json: Path | None) -> None:
     print(describe(report))
     write_result(json, report.to_json())
 

@@ -2,13 +2,15 @@
 
     samples -> candidate regions, sentences -> embeddings -> cosine similarities -> local pairs -> pairs table
 
-`candidates` embeds regions, `rules` chooses pairs, `judge` says how good they are, `match` does the work on files.
+`candidates` embeds regions, `rules` chooses pairs, `judge` says how good they are, `match` does the work on files;
+`unmatched` writes a table without matching.
 """
 
 from fastgoal.matching.candidates import Embed
 from fastgoal.matching.judge import MatchReport, precision, summarise
 from fastgoal.matching.match import MatchSettings, fingerprint, match
 from fastgoal.matching.rules import Rule, select_pairs, usual_rule
+from fastgoal.matching.unmatched import list_unmatched
 
 __all__ = [
     "Embed",
@@ -16,6 +18,7 @@ __all__ = [
     "MatchSettings",
     "Rule",
     "fingerprint",
+    "list_unmatched",
     "match",
     "precision",
     "select_pairs",

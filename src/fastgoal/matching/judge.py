@@ -85,22 +85,30 @@ def summarise(
         rule: by which the pairs were chosen, for the reasons why a row has none.
         images, seconds: images read in this run, and how long it took.
     """
-    rows = list(rows)
-    skipped = [row for row in rows if row.skip is not None]
-    readable = max(1, len(rows) - len(skipped))
-    left_out = problems or Problems()
-    named = [{"id": row.id, "where": row.image, "reason": str(row.skip)} for row in skipped[:NAMED]]
+    left_out, judged = problems or Problems(), list[tuple[PairsRow, Sequence[GivenRegion]]]()
+    samples = paired = regions = 0
+    skipped, unpaired, named = Counter[str](), Counter[str](), list[dict[str, str]]()
+    for row in rows:  # once, and none is kept but those that are judged: a table may be larger than memory
+        samples += 1
+        paired += bool(row.pairs)
+        regions += len(row.regions)
+        if row.skip is not None:
+            skipped[row.skip] += 1
+            named += [{"id": row.id, "where": row.image, "reason": row.skip}] * (len(named) < NAMED)
+        else:
+            unpaired.update([] if row.pairs else [_why_none(row, rule)])
+            judged += [(row, truth[row.id])] if truth.get(row.id) else []
     named += [{"where": str(problem.where), "reason": problem.what} for problem in left_out.first]
     return MatchReport(
-        samples=len(rows),
-        paired=sum(bool(row.pairs) for row in rows),
-        skipped=dict(Counter(str(row.skip) for row in skipped) + Counter(left_out.counts)),
+        samples=samples,
+        paired=paired,
+        skipped=dict(skipped + Counter(left_out.counts)),
         skipped_samples=tuple(named),
-        unpaired=dict(Counter(_why_none(row, rule) for row in rows if row.skip is None and not row.pairs)),
-        regions_per_image=sum(len(row.regions) for row in rows) / readable,
+        unpaired=dict(unpaired),
+        regions_per_image=regions / max(1, samples - skipped.total()),
         images_per_second=images / seconds if seconds else 0.0,
         seconds=seconds,
-        **_judge([(row, truth[row.id]) for row in rows if truth.get(row.id) and row.skip is None]),
+        **_judge(judged),
     )
 
 

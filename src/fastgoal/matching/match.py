@@ -134,7 +134,9 @@ def match(
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
     report = replace(
-        summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
+        summarise(
+            PairsTable.open(out, keep=1), truth, source.problems, rule=settings.rule, images=images, seconds=seconds
+        ),
         stages={name: count - stages.get(name, 0) for name, count in _stages(proposer).items()} or None,
         embeddings=None if kept is None else {"found": kept.found, "made": kept.made},
     )
