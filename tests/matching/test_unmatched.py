@@ -13,7 +13,7 @@ from fastgoal.data.source import open_source
 from fastgoal.errors import DataError
 from fastgoal.matching import MatchSettings, list_unmatched, match
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.pairs import PairsTable
+from fastgoal.pairs import PairsTable, PairsWriter
 from fastgoal.regions import make_proposer
 from fastgoal.training import TrainConfig, train
 
@@ -49,10 +49,8 @@ def test_rows_are_the_matched_ones_without_regions(scenes: Path, small_clip_fold
 
 
 def test_an_interrupted_table_continues(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, flush, flushed = open_source(scenes), "fastgoal.pairs.PairsWriter.flush", []
+    source, flushed = open_source(scenes), []
     list_unmatched(source, tmp_path / "straight", shard_rows=3, progress=False)
-    from fastgoal.pairs import PairsWriter
-
     write = PairsWriter.flush
 
     def dying(writer: PairsWriter) -> None:
@@ -61,9 +59,10 @@ def test_an_interrupted_table_continues(scenes: Path, tmp_path: Path, monkeypatc
         flushed.append(None)
         write(writer)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(flush, dying)
-        list_unmatched(source, tmp_path / "killed", shard_rows=3, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(PairsWriter, "flush", dying)
+        with pytest.raises(KeyboardInterrupt):
+            list_unmatched(source, tmp_path / "killed", shard_rows=3, progress=False)
     report = list_unmatched(source, tmp_path / "killed", shard_rows=3, progress=False)
     assert report.samples == 11
     for path in (tmp_path / "straight").iterdir():

@@ -147,8 +147,9 @@ def test_parquet_shards_with_images_inside_and_beside(
 
 def test_an_id_in_two_shards_is_refused_the_second_time(upload: Upload, scenes: Path, tmp_path: Path) -> None:
     tars = write_tars(tmp_path / "tars", scenes, per_tar=7)
-    first = tarfile.open(tars / "0000.tar").getnames()[0].removesuffix(".png")
-    picture = (scenes / "images").iterdir().__next__().read_bytes()
+    with tarfile.open(tars / "0000.tar") as tar:
+        first = tar.getnames()[0].removesuffix(".png")
+    picture = next((scenes / "images").iterdir()).read_bytes()
     with tarfile.open(tars / "0009.tar", "w") as tar:
         for name, content in ((f"{first}.png", picture), (f"{first}.txt", b"A red ball.")):
             add(tar, name, content)

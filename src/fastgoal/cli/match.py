@@ -59,7 +59,8 @@ def match(
         out: folder of the pairs table.
         regions: where candidates come from: `flism` is a detector (or, without one, proposals by colour contrast) and
             five fixed boxes; `lism` is SAM's masks of everything; `open-vocabulary` is an OWLv2 that looks for each
-            caption's own words; `none` matches nothing and opens no image, for `train --method global`. Default: `flism`, or `given` with `--rule true`.
+            caption's own words; `none` matches nothing and opens no image, for
+            `train --method global`. Default: `flism`, or `given` with `--rule true`.
         matcher: the CLIP that compares sentences with regions.
         rule: how pairs are chosen; `lism` discards samples whose best candidate is the whole image, `true` takes the
             pairs that came with the data. Default: `lism` with `--regions lism`, else `flism`.

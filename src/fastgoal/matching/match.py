@@ -133,10 +133,9 @@ def match(
                 images += len({sample.image for sample in samples})
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
+    table = PairsTable.open(out, keep=1)
     report = replace(
-        summarise(
-            PairsTable.open(out, keep=1), truth, source.problems, rule=settings.rule, images=images, seconds=seconds
-        ),
+        summarise(table, truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
         stages={name: count - stages.get(name, 0) for name, count in _stages(proposer).items()} or None,
         embeddings=None if kept is None else {"found": kept.found, "made": kept.made},
     )
