@@ -60,6 +60,7 @@ def match(
             total.update(found=matched.found, made=matched.made)
     seconds = time.perf_counter() - begin
     truth = {sample.id: sample.regions for sample in source if sample.regions}
+    table = PairsTable.open(out, keep=1)
     report = replace(
         summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
         stages=dict(stages) or None,

@@ -171,12 +171,14 @@ def _fetch(url: Url, facts: Facts, entry: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
-    _room[entry.parent] -= facts.size
+    _room[entry.parent] = _room.get(entry.parent, 0) - facts.size
+    if _room[entry.parent] <= 0:  # others may have been fetched at the same time
+        _make_room(entry.parent, 0, most, but=entry)
 
 
-def _make_room(shelf: Path, size: int, most: int) -> None:
-    """Drop what was used longest ago until `size` bytes fit, and a fiftieth of the limit more: looking over a full
-    shelf takes a while."""
+def _make_room(shelf: Path, size: int, most: int, but: Path | None = None) -> None:
+    """Drop what was used longest ago, `but` one copy, until `size` bytes fit, at the least a fiftieth of the limit:
+    looking over a full shelf takes a while."""
     now, entries = time.time(), list[tuple[float, int, Path]]()
     for item in os.scandir(shelf):
         with contextlib.suppress(OSError):  # another process dropped it
@@ -185,11 +187,11 @@ def _make_room(shelf: Path, size: int, most: int) -> None:
                 Path(item.path).unlink(missing_ok=True)
             elif not item.name.startswith(_LOCK):
                 entries.append((stat.st_atime, stat.st_size, Path(item.path)))
-    total, wanted = sum(entry[1] for entry in entries), max(size, most // 50)
+    total, wanted = sum(entry[1] for entry in entries), max(size, most // 50 if but is None else 0)
     for _, bytes_, path in sorted(entries):
         if total + wanted <= most:
             break
-        if path.suffix != ASIDE:
+        if path.suffix != ASIDE and path != but:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
             total -= bytes_

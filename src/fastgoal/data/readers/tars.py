@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from fastgoal.data.columns import Columns
@@ -83,10 +83,10 @@ def _check_end(tar: tarfile.TarFile) -> None:
     """A whole tar ends with a block of zeros; `tarfile` takes one that was cut between two members for whole."""
     last = tar.getmembers()[-1] if tar.getmembers() else None
     end = -(-(last.offset_data + last.size) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE if last else 0
-    with Path(str(tar.name)).open("rb") as file:
-        file.seek(end)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(f"its end is missing after {last.name if last else 'nothing'}")
+    assert tar.fileobj is not None
+    tar.fileobj.seek(end)  # not opened again by its name, under which it may be gone: see `remote.shelf`
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"its end is missing after {last.name if last else 'nothing'}")
 
 
 def _key(name: str) -> str:
