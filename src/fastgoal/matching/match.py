@@ -62,7 +62,7 @@ def match(
     truth = {sample.id: sample.regions for sample in source if sample.regions}
     table = PairsTable.open(out, keep=1)
     report = replace(
-        summarise(PairsTable.open(out), truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
+        summarise(table, truth, source.problems, rule=settings.rule, images=images, seconds=seconds),
         stages=dict(stages) or None,
         workers=len(workers - {None}) or None,
         embeddings=None if cache is None else {"found": total["found"], "made": total["made"]},
