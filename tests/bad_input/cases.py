@@ -785,7 +785,6 @@ for name, spoil, command, says in (
     ("a missing shard", lambda p: (p / "shard-00000.parquet").unlink(), TRAIN, "unreadable shard"),
     ("a damaged shard", lambda p: os.truncate(p / "shard-00000.parquet", 500), TRAIN, "unreadable shard"),
     ("a damaged shard, continued", lambda p: os.truncate(p / "shard-00000.parquet", 500), match(), "its checksum"),
-    ("images that have gone since", lambda p: (p.parent / "data" / "1.png").unlink(), TRAIN, "cannot be read"),
     ("a warm-up longer than the run", lambda p: None, [*TRAIN, "--warmup-steps", "500"], "never ends in a run of"),
     ("a validation table that is none", lambda p: None, [*TRAIN, "--val", "data"], "not a pairs table"),
     ("a run with other settings to resume", lambda p: _run_folder(p.parent), [*TRAIN, "--resume"], "made differently"),
