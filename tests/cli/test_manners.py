@@ -1,12 +1,14 @@
 """Manners of the command line: no host is asked for local paths, colours can be off, tabs complete."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from fastgoal import cli
 from fastgoal.cli import main
 from fastgoal.data.scenes import ScenesConfig, write_scenes
 
@@ -63,3 +65,17 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1
+
+
+def test_a_signal_during_imports_waits_for_their_end(monkeypatch, capfd):
+    imported = []
+
+    def hit(name):
+        os.kill(os.getpid(), signal.SIGTERM)
+        imported.append(name)
+
+    monkeypatch.setattr(cli, "import_module", hit)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["scenes", "out"])
+    assert (end.value.code, imported) == (143, ["fastgoal.cli.scenes"])
+    assert capfd.readouterr().err.endswith("continue with: fastgoal scenes out\n")

@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from cyclopts import App, ArgumentCollection
 from cyclopts.config import Dict
@@ -83,6 +84,8 @@ def _run(tokens: list[str], debug: bool) -> int:
     try:
         _expect_one_process(tokens)
         with Interrupts():
+            with Interrupts(patient=True):  # in the middle of an import, torch would abort
+                _import(tokens[:1])
             done = build(tokens[0] if tokens else None)(
                 tokens, exit_on_error=False, print_error=True, result_action="return_value"
             )
@@ -101,6 +104,13 @@ def _run(tokens: list[str], debug: bool) -> int:
         print(f"fastgoal{_rank()}: interrupted. What was finished is kept; {continuing(tokens)}", file=sys.stderr)
         return signal.code
     return done if isinstance(done, int) else 0
+
+
+def _import(command: Sequence[str]) -> None:
+    """Import the module of the command, if it is one."""
+    for name in command:
+        if name in COMMANDS:
+            import_module(f"fastgoal.cli.{name}")
 
 
 def continuing(tokens: Sequence[str]) -> str:
