@@ -99,6 +99,28 @@ class Interrupts:
         self._again.start()
 
 
+@contextmanager
+def leaving(word: str) -> Iterator[None]:
+    """Inside its block a signal ends the process at once, with a word on standard error.
+
+    For imports: there is nothing to put in order yet, and an exception in the middle of one makes torch abort.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        os.write(2, f"{word}\n".encode())
+        os._exit(128 + number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, leave) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 

@@ -18,7 +18,7 @@ from cyclopts.config import Dict
 from cyclopts.exceptions import CycloptsError
 
 from fastgoal.errors import ConfigError, FastgoalError
-from fastgoal.interrupts import Interrupted, Interrupts
+from fastgoal.interrupts import Interrupted, Interrupts, leaving
 
 HELP = """Teach CLIP-like models to understand long captions, from your own images and paragraphs.
 
@@ -84,7 +84,7 @@ def _run(tokens: list[str], debug: bool) -> int:
     try:
         _expect_one_process(tokens)
         with Interrupts():
-            with Interrupts(patient=True):  # in the middle of an import, torch would abort
+            with leaving(_interrupted(tokens)):
                 _import(tokens[:1])
             done = build(tokens[0] if tokens else None)(
                 tokens, exit_on_error=False, print_error=True, result_action="return_value"
@@ -101,9 +101,13 @@ def _run(tokens: list[str], debug: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that closing it does not fail once more
         return 0
     except Interrupted as signal:
-        print(f"fastgoal{_rank()}: interrupted. What was finished is kept; {continuing(tokens)}", file=sys.stderr)
+        print(_interrupted(tokens), file=sys.stderr)
         return signal.code
     return done if isinstance(done, int) else 0
+
+
+def _interrupted(tokens: Sequence[str]) -> str:
+    return f"fastgoal{_rank()}: interrupted. What was finished is kept; {continuing(tokens)}"
 
 
 def _import(command: Sequence[str]) -> None:
