@@ -134,7 +134,8 @@ def test_a_broken_folder_is_named_with_a_mend(folder, case):
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "../x", "a-name"])
-def test_a_path_that_is_not_there_never_asks_the_hub(monkeypatch, name):
+def test_a_path_that_is_not_there_never_asks_the_hub(monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went to the network"))
     with pytest.raises(ModelError, match="no such model folder"):
         DualEncoder.load(name)

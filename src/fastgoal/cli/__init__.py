@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the data cannot be trained on (`check`); 2 bad input or se
 143 interrupted by SIGINT and SIGTERM.
 """
 
+import atexit
 import os
 import shlex
 import sys
@@ -76,7 +77,19 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run one command; never raises for bad input."""
     arguments = list(sys.argv[1:] if tokens is None else tokens)
     debug = "--debug" in arguments
-    sys.exit(_run([token for token in arguments if token != "--debug"], debug))
+    code = _run([token for token in arguments if token != "--debug"], debug)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _leave(code)
+    sys.exit(code)
+
+
+def _leave(code: int) -> None:
+    """End a process that a launcher started, without taking the interpreter down: threads of torch's communication that
+    are still at work there now and then abort, and the launcher would take a finished run for a failed one."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 def _run(tokens: list[str], debug: bool) -> int:

@@ -69,6 +69,8 @@ class Sharded(Encoding):
 
 def sharded(encoding: Encoding, team: Team) -> Sharded:
     """The encoding with the weights of its encoder cut up among the ranks, in place, layer by layer."""
+    # Features are parts of one matrix; nothing changes them in place, which is what torch warns of.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     encoder = encoding.encoder
     mesh = init_device_mesh(encoder.device.type, (team.size,))
     for layer in encoder.modules():

@@ -187,8 +187,9 @@ def expect_trainable(config: TrainConfig, encoder: DualEncoder) -> None:
 
 
 def expect_pairs(config: TrainConfig, table: PairsTable) -> None:
-    """Raises DataError where a method learns from local pairs and the table has none at all."""
-    if local_side(config.weights) and not table.manifest.counts["paired"]:
+    """Raises DataError where a method learns from local pairs and the table was made without looking for any."""
+    looked_for = table.manifest.origin.matcher or table.manifest.counts["paired"]
+    if local_side(config.weights) and not looked_for:
         what = f"no sample has a local pair, which method {config.method!r} learns from"
         mend = "Match the data with regions (`fastgoal match DATA --regions flism`), or train --method global."
         raise DataError(what, where=table.folder, mend=mend)
