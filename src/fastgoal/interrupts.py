@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.resource_tracker import ensure_running
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -129,3 +130,11 @@ def ignore_interrupts(*_: object) -> None:
     """For worker processes, which a terminal interrupts with their parent: it tells them when to end."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def hold_interrupts() -> None:
+    """For a thread that is about to start worker processes: they inherit that it hears no signals, so that none ends
+    them before they have come to `ignore_interrupts`. The process itself goes on hearing them in its main thread."""
+    if hasattr(signal, "pthread_sigmask"):  # not there on Windows
+        ensure_running()  # the first process of all is this one's, and to start it lets signals through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

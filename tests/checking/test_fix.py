@@ -2,6 +2,7 @@ import hashlib
 import io
 import json
 import tarfile
+from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
@@ -115,6 +116,30 @@ def test_nothing_is_written_over_and_nothing_unseen_is_called_clean(messy, text_
     with pytest.raises(ConfigError, match="not every image was opened"):
         write_fix(half, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_fix_that_was_killed_may_be_done_again(messy, text_model, fixed, tmp_path, monkeypatch, at):
+    """Before what was left out takes its place, and before the table does."""
+    found, replace, calls = look(messy, text_model), Path.replace, count()
+    out = tmp_path / "deep" / "clean"  # as deep as the other, for the images' relative paths
+
+    def replaced(path, target):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replaced)
+        with pytest.raises(KeyboardInterrupt):
+            write_fix(found, out, progress=False)
+    assert len(list(out.iterdir())) == 2
+    write_fix(found, out, progress=False)
+    assert sorted(path.name for path in out.iterdir()) == ["captions.jsonl", "left-out.jsonl"]
+    assert (out / "left-out.jsonl").read_bytes() == (fixed[0] / "left-out.jsonl").read_bytes()
+    assert [s.caption for s in open_source(out)] == [s.caption for s in open_source(fixed[0])]
+    with pytest.raises(ConfigError, match="something is there already"):
+        write_fix(found, out, progress=False)
 
 
 def test_the_sample_itself_is_not_changed_where_nothing_is_wrong():

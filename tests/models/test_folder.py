@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from fastgoal.errors import ModelError
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.models.folder import expect_free
 
 
 @pytest.fixture
@@ -135,7 +138,8 @@ def test_a_broken_folder_is_named_with_a_mend(folder, case):
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "a/b/c", "../x", "a-name"])
 def test_a_path_that_is_not_there_never_asks_the_hub(monkeypatch, tmp_path, name):
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # nobody's files are beside it
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("went to the network"))
     with pytest.raises(ModelError, match="no such model folder"):
         DualEncoder.load(name)
@@ -171,3 +175,52 @@ def test_a_tokenizer_larger_than_the_model_is_refused(small_clip_folder):
     encoder.tokenizer.add_tokens(["<new>"])
     with pytest.raises(ModelError, match="the model only"):
         DualEncoder(encoder.model, encoder.tokenizer, encoder.image_processor)
+
+
+@pytest.fixture
+def encoder(small_clip_folder):
+    return DualEncoder.load(small_clip_folder)
+
+
+def killed_while_saving(encoder, folder, at, monkeypatch):
+    """Save into a folder that is there, killed before the file of this number takes its place; whether it was."""
+    replace, calls = Path.replace, count()
+
+    def replaced(path, target):
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replaced)
+        try:
+            encoder.save(folder)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def test_a_write_that_was_cut_short_is_no_model_and_may_be_done_again(encoder, tmp_path, monkeypatch):
+    encoder.save(tmp_path / "straight")
+    expected = {path.name: path.read_bytes() for path in (tmp_path / "straight").iterdir()}
+    for at in count():
+        out = tmp_path / f"{at}"
+        out.mkdir()
+        (out / "curve.json").write_text("kept")
+        if not killed_while_saving(encoder, out, at, monkeypatch):
+            break
+        with pytest.raises(ModelError, match="has no config"):
+            DualEncoder.load(out)
+        expect_free(out, ["curve.json"])
+        encoder.save(out)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == expected | {"curve.json": b"kept"}
+    assert at == len(expected) + 1  # config.json waits under another name until the others are there
+    with pytest.raises(ModelError, match="the folder is not empty"):
+        expect_free(out, ["curve.json"])
+
+
+def test_a_model_that_was_being_replaced_is_not_taken_for_whole(folder, encoder, monkeypatch):
+    """Half of the old one and half of the new one would load without a word."""
+    assert killed_while_saving(encoder, folder, 2, monkeypatch)
+    with pytest.raises(ModelError, match="has no config"):
+        DualEncoder.load(folder)

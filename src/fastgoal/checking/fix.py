@@ -19,12 +19,14 @@ from fastgoal.data.samples import GivenRegion, Sample, Span
 from fastgoal.data.source import Source
 from fastgoal.data.store import ImageStore
 from fastgoal.errors import ConfigError, DataError
-from fastgoal.files import staged, writing
+from fastgoal.files import ASIDE, staged, writing
 from fastgoal.geometry import area, clip_box
 from fastgoal.progress import Progress
 from fastgoal.remote.place import Url
 
 TABLE, LEFT_OUT = "captions.jsonl", "left-out.jsonl"
+_CUT_SHORT = {TABLE + ASIDE, LEFT_OUT, LEFT_OUT + ASIDE}
+"""What a fix that was killed leaves, and no more than that: the table takes its place last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,10 +48,10 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
 
     Args:
         found: an audit that opened every image.
-        out: a new or an empty folder.
+        out: a new or an empty folder, or one in which a fix was cut short.
 
     Raises:
-        ConfigError: images that were not opened, or a folder that is not empty.
+        ConfigError: images that were not opened, or a folder that holds something else.
         DataError: the disk refuses.
     """
     folder = Path(out)
@@ -75,8 +77,8 @@ def write_fix(found: Audit, out: str | Path, progress: bool = True) -> FixReport
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raises ConfigError if something is already there: nothing is ever written over."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raises ConfigError if something is already there: nothing finished is ever written over."""
+    if folder.exists() and (not folder.is_dir() or any(path.name not in _CUT_SHORT for path in folder.iterdir())):
         raise ConfigError("something is there already", where=folder, mend="Choose a new folder for --fix.")
 
 

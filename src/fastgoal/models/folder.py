@@ -1,7 +1,8 @@
 """Model folders: reading and writing plain transformers folders, and saying what is wrong with one.
 
 A name is a local folder (never touches the network), `tiny` (bundled with the package) or a hub id. A new folder is
-written aside and renamed, so it is whole or absent; into one that is there already, whole files are moved.
+written aside and renamed, so it is whole or absent. Into one that is there already, whole files are moved, config.json
+last: without it nothing is taken for a model.
 """
 
 import re
@@ -17,13 +18,16 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerFast
 
 from fastgoal.errors import ModelError, first_line
-from fastgoal.files import force_to_disk, replace_folder, writing
+from fastgoal.files import ASIDE, force_to_disk, replace_folder, writing
 from fastgoal.models.families import family_named
 from fastgoal.models.tokens import forget_calls
 
 BUNDLED = "tiny"
+CONFIG = "config.json"
+_WRITING = ".writing"
+"""Where a model is made whose folder is there already."""
 _FILES = {
-    "config": ("config.json",),
+    "config": (CONFIG,),
     "weights": (
         "model.safetensors",
         "model.safetensors.index.json",
@@ -102,14 +106,17 @@ def _reading(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def expect_free(folder: Path, but: Collection[str] = ()) -> None:
-    """Refuse a folder for a new model that holds something else than the files called `but`.
+    """Refuse a folder for a new model that holds something else than the files called `but`, or a model whose writing
+    was cut short.
 
     Raises:
         ModelError: it does, or a file has its name.
     """
     if folder.exists() and not folder.is_dir():
         raise ModelError("a file has this name", where=folder, mend="Choose another folder.")
-    if folder.is_dir() and any(path.name not in but for path in folder.iterdir()):
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    cut_short = CONFIG not in names and bool(names & {_WRITING, CONFIG + ASIDE})
+    if names - set(but) and not cut_short:
         raise ModelError("the folder is not empty", where=folder, mend="Choose another folder.")
 
 
@@ -120,7 +127,7 @@ def write_folder(folder: Path, model: Any, tokenizer: Any, image_processor: Any)
         DataError: the disk refuses.
     """
     new = not folder.exists()
-    aside = written_under(folder) if new else folder / ".writing"
+    aside = written_under(folder) if new else folder / _WRITING
     with writing_weights(folder):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -140,10 +147,16 @@ def written_under(folder: Path) -> Path:
 
 
 def _move_files(aside: Path, folder: Path) -> None:
+    """At any moment `folder` is a whole model, or none and says so by what is left in it (see `expect_free`)."""
+    config = folder / CONFIG
+    last = config.with_name(CONFIG + ASIDE)
+    config.unlink(missing_ok=True)
     for file in sorted(aside.iterdir()):
         force_to_disk(file)
-        file.replace(folder / file.name)
+        file.replace(last if file.name == CONFIG else folder / file.name)
     aside.rmdir()
+    force_to_disk(folder)
+    last.replace(config)
     force_to_disk(folder)
 
 

@@ -15,6 +15,7 @@ model's `forward` for good and would lower the losses' precision too.
 import math
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 from fastgoal.devices import peak_memory
 from fastgoal.errors import FastgoalError
 from fastgoal.files import read_json, write_json
-from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
+from fastgoal.interrupts import Interrupted, Interrupts, hold_interrupts, ignore_interrupts
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.models.folder import writing_weights
 from fastgoal.training.adapt import plain
@@ -63,6 +64,8 @@ from fastgoal.watch import said_aloud
 
 TALLY = "tally.json"
 WEIGHTS, MOMENTS, SCHEDULER = "model.safetensors", "optimizer.pt", "scheduler.pt"
+_GRACE = 3.0
+"""Seconds in which a worker may end the batch that nobody wants any more."""
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
@@ -147,12 +150,13 @@ class Loop(Trainer):  # type: ignore[misc]
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
         self._marked, self._working = 0.0, False
+        self._loader: _Loader | None = None
 
     # What the Trainer asks for
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         workers = self.config.num_workers
-        return _Loader(
+        self._loader = _Loader(
             self.train_dataset,
             batch_sampler=Slices(self.batches, self.team.rank, self.team.size),
             collate_fn=self.data_collator,
@@ -161,6 +165,13 @@ class Loop(Trainer):  # type: ignore[misc]
             worker_init_fn=ignore_interrupts,
             persistent_workers=workers > 0,  # the views they keep would be lost with them
         )
+        return self._loader
+
+    def close(self) -> None:
+        """Nothing is drawn any more: ends the thread and the processes that make batches."""
+        self.feed.close()
+        if self._loader is not None:
+            self._loader.close()
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -433,7 +444,19 @@ class _Loader(DataLoader[Any]):
     take the second epoch for the end of the first."""
 
     def __iter__(self) -> Any:
+        if self.num_workers:
+            hold_interrupts()
         yield from super().__iter__()  # begun by the thread that has drawn the last batch of the epoch before
+
+    def close(self) -> None:
+        """End the worker processes: they ignore signals, so that Python would wait for them at its exit for ever."""
+        drawn: Any = self._iterator
+        if drawn is None:
+            return
+        late = threading.Timer(_GRACE, lambda: [worker.kill() for worker in drawn._workers])
+        late.start()
+        drawn._shutdown_workers()
+        late.cancel()
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]

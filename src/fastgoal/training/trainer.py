@@ -320,7 +320,7 @@ def _run(loop: Loop, checkpoint: Path | None, progress: Progress | None) -> None
             if checkpoint is None or loop.restore(checkpoint):
                 loop.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     finally:
-        loop.feed.close()
+        loop.close()
         if progress is not None:
             progress.close()
     loop.clock(False)
