@@ -2,12 +2,12 @@ import hashlib
 import io
 import json
 import tarfile
-from itertools import count
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.cut_short import cut_short
 
 from fastgoal.checking import CheckSettings, audit, write_fix
 from fastgoal.checking.fix import mended
@@ -121,18 +121,9 @@ def test_nothing_is_written_over_and_nothing_unseen_is_called_clean(messy, text_
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_fix_that_was_killed_may_be_done_again(messy, text_model, fixed, tmp_path, monkeypatch, at):
     """Before what was left out takes its place, and before the table does."""
-    found, replace, calls = look(messy, text_model), Path.replace, count()
+    found = look(messy, text_model)
     out = tmp_path / "deep" / "clean"  # as deep as the other, for the images' relative paths
-
-    def replaced(path, target):
-        if next(calls) == at:
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replaced)
-        with pytest.raises(KeyboardInterrupt):
-            write_fix(found, out, progress=False)
+    assert cut_short(lambda: write_fix(found, out, progress=False), at, monkeypatch)
     assert len(list(out.iterdir())) == 2
     write_fix(found, out, progress=False)
     assert sorted(path.name for path in out.iterdir()) == ["captions.jsonl", "left-out.jsonl"]

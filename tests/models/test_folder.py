@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from functools import partial
 from itertools import count
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.cut_short import cut_short
 
 from fastgoal.errors import ModelError
 from fastgoal.models.dual_encoder import DualEncoder
@@ -182,24 +183,6 @@ def encoder(small_clip_folder):
     return DualEncoder.load(small_clip_folder)
 
 
-def killed_while_saving(encoder, folder, at, monkeypatch):
-    """Save into a folder that is there, killed before the file of this number takes its place; whether it was."""
-    replace, calls = Path.replace, count()
-
-    def replaced(path, target):
-        if next(calls) == at:
-            raise KeyboardInterrupt
-        return replace(path, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", replaced)
-        try:
-            encoder.save(folder)
-        except KeyboardInterrupt:
-            return True
-    return False
-
-
 def test_a_write_that_was_cut_short_is_no_model_and_may_be_done_again(encoder, tmp_path, monkeypatch):
     encoder.save(tmp_path / "straight")
     expected = {path.name: path.read_bytes() for path in (tmp_path / "straight").iterdir()}
@@ -207,7 +190,7 @@ def test_a_write_that_was_cut_short_is_no_model_and_may_be_done_again(encoder, t
         out = tmp_path / f"{at}"
         out.mkdir()
         (out / "curve.json").write_text("kept")
-        if not killed_while_saving(encoder, out, at, monkeypatch):
+        if not cut_short(partial(encoder.save, out), at, monkeypatch):
             break
         with pytest.raises(ModelError, match="has no config"):
             DualEncoder.load(out)
@@ -221,6 +204,6 @@ def test_a_write_that_was_cut_short_is_no_model_and_may_be_done_again(encoder, t
 
 def test_a_model_that_was_being_replaced_is_not_taken_for_whole(folder, encoder, monkeypatch):
     """Half of the old one and half of the new one would load without a word."""
-    assert killed_while_saving(encoder, folder, 2, monkeypatch)
+    assert cut_short(partial(encoder.save, folder), 2, monkeypatch)
     with pytest.raises(ModelError, match="has no config"):
         DualEncoder.load(folder)

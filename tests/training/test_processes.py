@@ -26,7 +26,13 @@ from fastgoal.training.team import Team, TeamError, own_device
 WriteTable = Callable[..., PairsTable]
 CONFIG = TrainConfig(batch_size=5, learning_rate=1e-4, text_tokens=77, log_every=1, max_steps=20, save_every=2)
 """Of eleven samples the last batch of an epoch has one, which is dropped; fives go to four ranks as 2, 1, 1, 1."""
-WAYS = {"copied": {}, "cached": {"micro_batch": 1}, "sharded": {"shard": True}, "averaged": {"accumulate": 2}}
+WAYS = {
+    "copied": {},
+    "cached": {"micro_batch": 1},
+    "sharded": {"shard": True},
+    "averaged": {"accumulate": 2},
+    "adapted": {"image_tower": "lora", "text_tower": "frozen"},
+}
 
 
 def losses(run: Path) -> list[float]:
@@ -51,12 +57,15 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
 
 
 @pytest.mark.parametrize(
-    ("size", "way"), [(2, "copied"), (4, "copied"), (2, "cached"), (2, "sharded"), (2, "averaged")]
+    ("size", "way"), [(2, "copied"), (4, "copied"), (2, "cached"), (2, "sharded"), (2, "averaged"), (2, "adapted")]
 )
 def test_twenty_steps_are_those_of_one_process(
     write_table: WriteTable, small_clip_folder: Path, tmp_path: Path, size: int, way: str
 ) -> None:
-    table, alone = write_table(), replace(CONFIG, **{k: v for k, v in WAYS[way].items() if k == "accumulate"})
+    table, alone = (
+        write_table(),
+        replace(CONFIG, **{k: v for k, v in WAYS[way].items() if k not in ("micro_batch", "shard")}),
+    )
     wanted = trained(table, small_clip_folder, tmp_path / "alone", alone, val=table)
     config = replace(CONFIG, **WAYS[way])
     of_ranks = on_ranks(size, lambda team: trained(table, small_clip_folder, tmp_path / "team", config, val=table))
@@ -92,6 +101,23 @@ def test_a_run_goes_on_with_another_number_of_ranks(
     for weights in run_on(sizes[1], to_the_end):
         assert_near(weights, wanted)
     assert losses(tmp_path / "run") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
+
+
+def test_a_checkpoint_without_a_ranks_file_is_named_and_passed_over(
+    write_table: WriteTable, small_clip_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table, config = write_table(), replace(CONFIG, max_steps=6, eval_every=5)
+
+    def begun(team: Team) -> None:
+        with pytest.raises(ZeroDivisionError):
+            trained(table, small_clip_folder, tmp_path / "run", config, val=failing(2))
+
+    run_on(2, begun)
+    (tmp_path / "run" / "checkpoints" / "checkpoint-4" / "rng_state_1.pth").unlink()
+    run_on(2, lambda _: trained(table, small_clip_folder, tmp_path / "run", config, val=failing(9), resume=True))
+    said = capfd.readouterr().err
+    assert said.count("checkpoint-4 is not whole (rng_state_1.pth): continuing from checkpoint-2") == 1
+    assert len(losses(tmp_path / "run")) == 6
 
 
 def run_on(size: int, work: Callable[[Team], Any]) -> list[Any]:

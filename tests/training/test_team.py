@@ -24,6 +24,7 @@ from fastgoal.training.team import Team
 WriteTable = Callable[..., PairsTable]
 WAYS = ("copied", "copied, cached", "sharded", "sharded, cached")
 exact = exact
+NO_PAIR = (3, 8)
 LEAST = (1, 3, 0)
 """Three samples, one of them without a pair: of four ranks one has none, and another has no pair."""
 
@@ -62,6 +63,7 @@ def test_the_gradient_is_that_of_one_process(write_table: WriteTable, exact: Dua
     jobs = [(case, rows_of(table)) for case in CASES] + [
         ("goal", rows_of(table, LEAST)),
         ("local", rows_of(table, LEAST)),
+        ("goal", rows_of(table, NO_PAIR)),
     ]
 
     def work(team: Team) -> list[Any]:

@@ -85,9 +85,15 @@ def import_ray() -> Any:
 
 
 def _start(ray: Any, cluster: Cluster) -> None:
-    cpus = cluster.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with _own_sigterm():
-        ray.init("local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(
+            "local",
+            num_cpus=cluster.workers or here,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
 
 
 def _join(ray: Any, address: str) -> None:

@@ -15,7 +15,7 @@ NAMED = 20
 MOST = 0.5
 """Share of the samples looked at that may be left out ..."""
 LEAST = 16
-"""... once so many were looked at; until then, all but one."""
+"""... once so many were looked at; until then any number but all, where all is more than one: a rank may have one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Count:
             if len(self.first) < NAMED:
                 self.first.setdefault(one.id, one)
         looked_at = self.times + seen
-        if left_out and self.times > MOST * looked_at and (looked_at >= LEAST or not seen):
+        if left_out and self.times > MOST * looked_at and (looked_at >= LEAST or (not seen and self.times > 1)):
             one = next(iter(self.first.values()))
             what = f"{self.times} of {looked_at} images cannot be read (first: sample {one.id!r}: {one.what})"
             raise DataError(what, where=one.where, mend=one.mend)

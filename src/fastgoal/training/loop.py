@@ -1,9 +1,9 @@
-"""Our losses, batches, checkpoints and log inside transformers' `Trainer`.
+"""Our losses, batches and log inside transformers' `Trainer`.
 
 The Trainer owns the loop: epochs, accumulation, scheduler, resuming, callbacks and logging backends. Overridden is
 what it would do differently: batches come from our sampler and go to the device once; the loss is the objective's, its
 gradient cached where a batch is encoded in parts (see `cached`); AdamW decays every parameter, as in the papers' code;
-validation is a function of the encoder; a checkpoint is written aside, sealed and renamed.
+validation is a function of the encoder; checkpoints are whole or absent (see `resumable`).
 
 Several processes run the same loop, each on its slice of every batch (see `team`); how the model is spread over them
 is ours too (`spread`): accelerate would deal out batches of its own, and shards nothing on a CPU.
@@ -13,47 +13,41 @@ model's `forward` for good and would lower the losses' precision too.
 """
 
 import math
-import shutil
 import signal
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers import PrinterCallback, TrainerCallback, TrainerState
 
 from fastgoal.devices import peak_memory
 from fastgoal.errors import FastgoalError
-from fastgoal.files import read_json, write_json
-from fastgoal.interrupts import Interrupted, Interrupts, hold_interrupts, ignore_interrupts
+from fastgoal.files import read_json
+from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
 from fastgoal.models.dual_encoder import DualEncoder
-from fastgoal.models.folder import writing_weights
 from fastgoal.training.adapt import plain
+from fastgoal.training.arguments import training_arguments
 from fastgoal.training.batches import Batch, Collator, PairsDataset
 from fastgoal.training.cached import CachedStep
 from fastgoal.training.card import CardFacts, model_card
-from fastgoal.training.checkpoints import publish
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.encoding import Encoding
 from fastgoal.training.feed import Feed
 from fastgoal.training.lanes import LaneBatches
 from fastgoal.training.left_out import Count, merged, told
+from fastgoal.training.loader import EpochLoader
 from fastgoal.training.objective import Objective
 from fastgoal.training.order import EpochBatches, Slices
+from fastgoal.training.resumable import TALLY, CheckpointedTrainer
 from fastgoal.training.run_folder import RunFolder
 from fastgoal.training.spread import (
     copied,
     scalars,
     sharded,
-    take_moments,
-    take_weights,
     whole_copy,
-    whole_moments,
-    whole_weights,
 )
 from fastgoal.training.streamed import StreamedPairs
 from fastgoal.training.tally import Tally
@@ -62,42 +56,8 @@ from fastgoal.training.trackers import guard
 from fastgoal.training.validation import Validate
 from fastgoal.watch import said_aloud
 
-TALLY = "tally.json"
-WEIGHTS, MOMENTS, SCHEDULER = "model.safetensors", "optimizer.pt", "scheduler.pt"
-_GRACE = 3.0
-"""Seconds in which a worker may end the batch that nobody wants any more."""
-_SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
-
-def training_arguments(config: TrainConfig, out: Path, device: torch.device) -> TrainingArguments:
-    """The Trainer's settings; when to validate and save is decided by `Flow`."""
-    arguments = TrainingArguments(
-        output_dir=str(out),
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=_SCHEDULES[config.schedule],
-        warmup_steps=config.warmup_steps,
-        max_grad_norm=config.clip_norm or 0.0,
-        logging_steps=config.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,  # it would hide what `compute_loss` stops for
-        save_strategy="no",
-        eval_strategy="no",
-        seed=config.seed,
-        use_cpu=device.type == "cpu",
-        report_to=list(config.log_to) or "none",
-        disable_tqdm=True,
-        log_level="error",
-    )
-    _ = arguments.device
-    arguments._n_gpu = min(1, arguments._n_gpu)  # two GPUs without a launcher would mean DataParallel and half batches
-    return arguments
-
-
-class Loop(Trainer):  # type: ignore[misc]
+class Loop(CheckpointedTrainer):
     """One run. `tally`, `seconds` and `best` are what the report is made of.
 
     towers: from batches to features, over all processes.
@@ -150,13 +110,13 @@ class Loop(Trainer):  # type: ignore[misc]
         self.seconds_before = max((row.get("seconds", 0.0) for row in folder.rows()), default=0.0)
         self.seconds = self._logged = self.seconds_before
         self._marked, self._working = 0.0, False
-        self._loader: _Loader | None = None
+        self._loader: EpochLoader | None = None
 
     # What the Trainer asks for
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         workers = self.config.num_workers
-        self._loader = _Loader(
+        self._loader = EpochLoader(
             self.train_dataset,
             batch_sampler=Slices(self.batches, self.team.rank, self.team.size),
             collate_fn=self.data_collator,
@@ -284,7 +244,7 @@ class Loop(Trainer):  # type: ignore[misc]
         due = self.flow.due(self.config.eval_every, step, step >= self.total_steps)
         return self.validate is not None and due and not done
 
-    # Time, log, validation, checkpoints
+    # Time, log, validation
 
     def clock(self, working: bool) -> None:
         """Add the time since the last call to `seconds` if it was spent on training rather than on validation or
@@ -385,78 +345,6 @@ class Loop(Trainer):  # type: ignore[misc]
         best = self.best["step"] if self.best else 0
         stale = sum("retrieval" in row and row["step"] > best for row in self.folder.rows())
         return self.config.patience is not None and stale >= self.config.patience
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """The main rank writes for all; the others add their random state, and wait until all is there."""
-        self.clock(False)
-        aside, team = self.folder.aside, self.team
-        written = aside / f"checkpoint-{self.state.global_step}"
-        if team.main:
-            shutil.rmtree(aside, ignore_errors=True)
-        team.barrier()
-        with writing_weights(self.folder.checkpoints):
-            super()._save_checkpoint(model, trial)
-        sums = self.tally.sums()
-        team.barrier()
-        if team.main:
-            write_json(written / TALLY, sums)
-            publish(written, self.folder.checkpoints, self.config.keep_checkpoints)
-            shutil.rmtree(aside, ignore_errors=True)
-        self.clock(True)
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        self._save(output_dir, state_dict=whole_weights(self.encoder) if self.config.shard else None)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        if self.config.shard:
-            take_weights(self.encoder, load_file(Path(resume_from_checkpoint) / WEIGHTS))
-        else:
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        if not self.config.shard:
-            super()._save_optimizer_and_scheduler(output_dir)
-            return
-        moments = whole_moments(self.encoder, self.optimizer.optimizer)
-        if self.team.main:
-            torch.save(moments, Path(output_dir) / MOMENTS)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self.config.shard:
-            super()._load_optimizer_and_scheduler(checkpoint)
-            return
-        moments, schedule = (torch.load(Path(checkpoint) / name, weights_only=True) for name in (MOMENTS, SCHEDULER))
-        take_moments(self.encoder, self.optimizer.optimizer, moments)
-        self.lr_scheduler.load_state_dict(schedule)
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        """A rank that the checkpoint has no state of, because there were fewer, draws from a seed of its own."""
-        torch.manual_seed(self.config.seed + self.state.global_step * self.team.size + self.team.rank)
-        super()._load_rng_state(checkpoint)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(self.folder.aside)
-
-
-class _Loader(DataLoader[Any]):
-    """Gives every epoch an iterator of its own: torch begins the same one again where workers persist, and `Feed` would
-    take the second epoch for the end of the first."""
-
-    def __iter__(self) -> Any:
-        if self.num_workers:
-            hold_interrupts()
-        yield from super().__iter__()  # begun by the thread that has drawn the last batch of the epoch before
-
-    def close(self) -> None:
-        """End the worker processes: they ignore signals, so that Python would wait for them at its exit for ever."""
-        drawn: Any = self._iterator
-        if drawn is None:
-            return
-        late = threading.Timer(_GRACE, lambda: [worker.kill() for worker in drawn._workers])
-        late.start()
-        drawn._shutdown_workers()
-        late.cancel()
 
 
 class Flow(TrainerCallback):  # type: ignore[misc]
