@@ -62,10 +62,8 @@ def assert_near(found: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor])
 def test_twenty_steps_are_those_of_one_process(
     write_table: WriteTable, small_clip_folder: Path, tmp_path: Path, size: int, way: str
 ) -> None:
-    table, alone = (
-        write_table(),
-        replace(CONFIG, **{k: v for k, v in WAYS[way].items() if k not in ("micro_batch", "shard")}),
-    )
+    shared = {name: value for name, value in WAYS[way].items() if name not in ("micro_batch", "shard")}
+    table, alone = write_table(), replace(CONFIG, **shared)
     wanted = trained(table, small_clip_folder, tmp_path / "alone", alone, val=table)
     config = replace(CONFIG, **WAYS[way])
     of_ranks = on_ranks(size, lambda team: trained(table, small_clip_folder, tmp_path / "team", config, val=table))
