@@ -22,7 +22,7 @@ lint: .venv/.installed
 types: .venv/.installed
 	$(BIN)/mypy
 
-soak: .venv/.installed  ## every long command killed, signalled and out of disk space, over and over; about a quarter of an hour
+soak: .venv/.installed  ## every long command killed, signalled and out of disk space, over and over; about twenty minutes
 	$(BIN)/python -m tests.soak
 
 bench: .venv/.installed  ## fastgoal beside the obvious way, on this machine; about half an hour on two cores

@@ -274,7 +274,9 @@ def test_an_image_that_does_not_come_is_named(
 
     def hanging(source: Path, *rest: Any, **named: Any) -> Any:
         if next(count) == 5:
-            told.extend([source.name, said.get(timeout=60)])
+            while not (line := said.get(timeout=60)).endswith(f"last image {source.name})"):
+                pass  # on a busy machine the first batch may be told of as well
+            told.extend([source.name, line])
         return read(source, *rest, **named)
 
     monkeypatch.setattr(batches, "read_views", hanging)
