@@ -26,11 +26,14 @@ from fastgoal.remote.place import Place, place_of
 from fastgoal.search.embedding import Batch, Embedder, Engine, Look, here
 from fastgoal.search.lock import LOCK, one_writer
 from fastgoal.search.manifest import ANEW, MANIFEST, Manifest, model_facts, seen_from
+from fastgoal.search.neighbours import THRESHOLD, ann_recall, near_duplicates
 from fastgoal.search.plan import Plan, known_images, make_plan
 from fastgoal.search.report import IndexReport
+from fastgoal.search.stores import MEMORY_MIB
 from fastgoal.search.tables import (
     IMAGES,
     REGIONS,
+    Table,
     Tables,
     fixed_lists,
     images_schema,
@@ -47,6 +50,8 @@ class IndexSettings:
     batch: views per forward pass; None: 32 on a CPU, else 256.
     commit: images per commit: the most that a kill loses.
     workers: threads that read and decode while the model computes.
+    memory_mib: vectors beyond this get an approximate index. ann: they get one whatever their number, made anew.
+    duplicates: cosine from which two images are near-duplicates; None does not look for any.
     overwrite: drop an index that is already there.
     """
 
@@ -54,6 +59,9 @@ class IndexSettings:
     batch: int | None = None
     commit: int = 512
     workers: int = 2
+    memory_mib: float = MEMORY_MIB
+    ann: bool = False
+    duplicates: float | None = THRESHOLD
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -61,6 +69,9 @@ class IndexSettings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{value} is too small", where=name, mend=f"Use at least {least}.")
+        if self.duplicates is not None and not -1 <= self.duplicates <= 1:
+            mend = "Use a number up to 1, or 0 to look for none."
+            raise ConfigError(f"{self.duplicates} is no cosine", where="duplicates", mend=mend)
 
 
 def index(
@@ -106,8 +117,10 @@ def index(
         writer.delete([known[name][0] for name in plan.gone])
         writer.delete([look.todo.known for look in writer.left_out if look.todo.known is not None])
         writer.tidy()
+        _approximate(writer.images, manifest, settings)
         replace(manifest, complete=True).write(place)
-        return _report(plan, writer, manifest, seconds=time.perf_counter() - begin)
+        seconds = time.perf_counter() - begin
+        return _report(plan, writer, manifest, settings, encoder, seconds)
 
 
 def _begin(place: Place, pictures: Pictures, embedder: Embedder, settings: IndexSettings) -> Manifest:
@@ -161,6 +174,13 @@ def _expect_some(plan: Plan, writer: "_Writer") -> None:
         raise DataError(what, mend=f"The first: {first}")
 
 
+def _approximate(images: Table, manifest: Manifest, settings: IndexSettings) -> None:
+    """Give the vectors an approximate index where they are many."""
+    large = 4 * len(images) * manifest.dim > settings.memory_mib * 2**20
+    if len(images) and (settings.ann or (large and not images.indexed)):
+        images.build_ann(manifest.dim)
+
+
 class _Writer:
     """The commits of one indexing, and what they were."""
 
@@ -170,6 +190,7 @@ class _Writer:
         self.dim = manifest.dim
         self.added = self.changed = self.same = self.deleted = 0
         self.left_out: list[Look] = []
+        self.fresh: list[int] = []
         self.workers: set[str | None] = set()
         self.mended = self._mend()
 
@@ -203,6 +224,7 @@ class _Writer:
             self.regions.delete_keys(sorted(old))
         else:
             self.images.add(rows)
+        self.fresh += [look.key for look in made.looks]
         changed = sum(look.todo.known is not None for look in made.looks)
         self.added += len(made.looks) - changed
         self.changed += changed
@@ -257,11 +279,16 @@ def _sized(look: Look, row: dict[str, int]) -> Look:
     return replace(look, width=row["width"], height=row["height"])
 
 
-def _report(plan: Plan, writer: _Writer, manifest: Manifest, seconds: float) -> IndexReport:
+def _report(
+    plan: Plan, writer: _Writer, manifest: Manifest, settings: IndexSettings, encoder: Retriever, seconds: float
+) -> IndexReport:
     errors = [*plan.problems, *(look.error for look in writer.left_out if look.error is not None)]
-    made = writer.added + writer.changed
+    images, duplicates = writer.images, None
+    if settings.duplicates:
+        fresh = writer.fresh if manifest.complete else None  # what an interrupted run added was not compared yet
+        duplicates = near_duplicates(images, writer.dim, fresh, settings.duplicates, encoder.device)
     return IndexReport(
-        images=len(writer.images),
+        images=len(images),
         regions=len(writer.regions),
         added=writer.added,
         changed=writer.changed,
@@ -269,10 +296,12 @@ def _report(plan: Plan, writer: _Writer, manifest: Manifest, seconds: float) -> 
         deleted=writer.deleted,
         skipped=tally(errors),
         mended=writer.mended,
+        duplicates=duplicates,
+        ann=ann_recall(images, writer.dim) if images.indexed else None,
         model=manifest.model,
         fingerprint=manifest.fingerprint,
         dim=manifest.dim,
         seconds=seconds,
-        images_per_second=made / seconds,
+        images_per_second=(writer.added + writer.changed) / seconds,
         workers=len(writer.workers - {None}) or None,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastgoal.data.source import Problems
+from fastgoal.search.neighbours import Duplicates, Recall
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +12,8 @@ class IndexReport:
     """Counts of an indexing.
 
     images, regions: in the index now. added, changed, deleted, unchanged: images, in this run. skipped: what cannot be
-    read or used. mended: rows that a kill or a second writer had left, and that were deleted.
+    read or used.
+    mended: rows that a kill or a second writer had left, and that were deleted.
     """
 
     images: int
@@ -22,6 +24,8 @@ class IndexReport:
     deleted: int
     skipped: Problems
     mended: int
+    duplicates: Duplicates | None
+    ann: Recall | None
     model: str
     fingerprint: str
     dim: int
@@ -32,7 +36,9 @@ class IndexReport:
     def to_json(self) -> dict[str, Any]:
         named = [{"where": error.where, "reason": error.what, "mend": error.mend} for error in self.skipped.first]
         return {
-            **{name: value for name, value in vars(self).items() if name != "skipped"},
+            **vars(self),
+            "duplicates": None if self.duplicates is None else self.duplicates.to_json(),
+            "ann": None if self.ann is None else vars(self.ann),
             "skipped": dict(self.skipped.counts),
             "skipped_images": named,
         }

@@ -33,7 +33,7 @@ from fastgoal.search.hits import Found, Hit, Met
 from fastgoal.search.manifest import Manifest
 from fastgoal.search.met import meet
 from fastgoal.search.passages import embed_query, sentence_spans
-from fastgoal.search.stores import Floats, InMemory, InTable, Nearest, Store
+from fastgoal.search.stores import MEMORY_MIB, Floats, InMemory, InTable, Nearest, Store
 from fastgoal.search.tables import IMAGES, REGIONS, Tables
 
 
@@ -105,7 +105,7 @@ class Searcher:
         encoder: Retriever | None = None,
         *,
         root: str | Path | None = None,
-        memory_mib: float = 1024,
+        memory_mib: float = MEMORY_MIB,
         device: str = "cpu",
     ) -> "Searcher":
         """Open an index.

@@ -24,6 +24,8 @@ Bools = npt.NDArray[np.bool_]
 SHOWN = ("id", "image", "width", "height", "key")
 """The columns that a hit shows, and its key."""
 DECIMALS = 6
+MEMORY_MIB = 1024.0
+"""Vectors are held in memory while they are no more than this: half a million at 512 dimensions."""
 PROBES, REFINE = 32, 20
 """Of the table's index: how many of its parts are looked through, and how many times as many candidates as hits are
 compared by their full vectors."""
@@ -101,7 +103,7 @@ def best(score_N: Floats, rank_N: Ints, count: int, allowed_N: Bools | None = No
         return np.empty(0, np.int64)
     score_M = score_N if allowed_N is None else score_N[place_M]
     least = np.partition(score_M, len(score_M) - count)[len(score_M) - count]
-    near_C = place_M[score_M >= least - 2 * 10.0**-DECIMALS]  # who ties with the last one may come before it
+    near_C: Ints = place_M[score_M >= least - 2 * 10.0**-DECIMALS]  # who ties with the last one may come before it
     return near_C[_order(score_N[near_C], rank_N[near_C])][:count]
 
 

@@ -39,6 +39,8 @@ _READ = 4096
 """Rows that are read at a time."""
 _FEW = 5000
 """Keys that go into one condition."""
+_CODED = 10_000
+"""Rows from which vectors are coded: a code book of 256 entries has to be learned from many more than that."""
 
 
 def images_schema(dim: int) -> pa.Schema:
@@ -169,10 +171,13 @@ class Table:
         with reading(self.where):
             return any("vector" in index.columns for index in self._table.list_indices())
 
-    def build_ann(self, **config: Any) -> None:
-        """Make the approximate index anew."""
+    def build_ann(self, dim: int) -> None:
+        """Make the approximate index anew: the vectors in parts (IVF) by their likeness; where they are many, each in
+        some bytes (PQ), by which candidates are found that are then compared by their full vectors."""
+        count = len(self)
+        parts = max(1, min(4096, round(count**0.5 / 2)))
         with writing_to(self.where):
-            self._table.create_index(metric="cosine", replace=True, **config)
+            self._table.create_index("vector", config=_ann_config(count, parts, dim), replace=True)
 
     def nearest(
         self, query_D: Floats, count: int, columns: Sequence[str], where: str | None = None, *, probes: int, refine: int
@@ -265,6 +270,14 @@ def _import_lancedb() -> Any:
         mend = "Install it: pip install 'fastgoal[search]'"
         raise ConfigError(f"LanceDB is not installed ({first_line(error)})", mend=mend) from None
     return lancedb
+
+
+def _ann_config(count: int, parts: int, dim: int) -> Any:
+    from lancedb.index import IvfFlat, IvfPq
+
+    if count < _CODED or dim % 8:
+        return IvfFlat(distance_type="cosine", num_partitions=parts)
+    return IvfPq(distance_type="cosine", num_partitions=parts, num_sub_vectors=dim // 8)
 
 
 def _options(index: Place) -> dict[str, str] | None:
