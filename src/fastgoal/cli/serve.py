@@ -9,10 +9,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from fastgoal.cli.common import Device, quiet_libraries
+from fastgoal.cli.common import Data, Device, Root, quiet_libraries
 from fastgoal.errors import ConfigError
 from fastgoal.interrupts import leaving
 from fastgoal.search.service.settings import LOOPBACK_NAMES, Limits, ServiceSettings, is_loopback
+from fastgoal.search.stores import MEMORY_MIB
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "lancedb")
 MAKE_ONE = "new"
@@ -21,7 +22,7 @@ SHORTEST = 8
 
 
 def serve(
-    uri: str,
+    uri: Data,
     /,
     *,
     host: str = "127.0.0.1",
@@ -32,8 +33,8 @@ def serve(
     proxy: str | None = None,
     workers: int = 1,
     model: str | None = None,
-    root: str | None = None,
-    memory_mib: float = 1024,
+    root: Root = None,
+    memory_mib: float = MEMORY_MIB,
     device: Device = "cpu",
     upload_mib: float = Limits.upload_mib,
     megapixels: float = Limits.megapixels,
@@ -78,9 +79,9 @@ def serve(
     if workers < 1:
         raise ConfigError(f"{workers} workers serve nothing", where="--workers", mend="Use 1 or more.")
     settings = ServiceSettings(
-        uri=uri,
+        uri=str(uri),
         model=model,
-        root=root,
+        root=None if root is None else str(root),
         device=device,
         memory_mib=memory_mib,
         token=_token(token, host, without_token),

@@ -12,7 +12,6 @@ error answers.
 """
 
 import hmac
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -151,7 +150,7 @@ class _BodySize(_Guard):
         else:
             await self.app(scope, self._counted(receive), send)
 
-    def _counted(self, receive: Receive) -> Callable[[], object]:
+    def _counted(self, receive: Receive) -> Receive:
         left = self._most
 
         async def counted() -> Message:

@@ -9,6 +9,7 @@ from fastgoal.search.hits import Found
 from fastgoal.search.service.pictures import Size
 from fastgoal.search.service.problems import documented
 from fastgoal.search.service.schemas import (
+    MAX_SKIP,
     MAX_TEXT,
     MAX_TOP,
     Answer,
@@ -59,7 +60,7 @@ async def facts(request: Request) -> FactsAnswer:
         complete=known.complete,
         version=version("fastgoal"),
         examples=[Example(id=record.id, caption=record.caption) for record in await service.facts()],
-        limits=Bounds(text=MAX_TEXT, top=MAX_TOP, upload_bytes=limits.body_bytes, pixels=limits.pixels),
+        limits=Bounds(text=MAX_TEXT, top=MAX_TOP, skip=MAX_SKIP, upload_bytes=limits.body_bytes, pixels=limits.pixels),
         latency={kind: Timing.of(quantiles) for kind, quantiles in service.latency.items()},
     )
 

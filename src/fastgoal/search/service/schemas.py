@@ -14,6 +14,8 @@ from fastgoal.search.service.latency import Quantiles
 MAX_TEXT = 8000
 """Characters of a query: some two pages, which a model may have to read in fifty passages."""
 MAX_TOP = 100
+MAX_SKIP = 10_000
+"""How deep one may look: an approximate index gives no hit without all the better ones."""
 
 Id = Annotated[str, Field(min_length=1, max_length=2000, description="Of an image, as hits give it.")]
 Span = tuple[int, int]
@@ -26,7 +28,7 @@ class Page(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     top: Annotated[int, Field(ge=1, le=MAX_TOP, description="How many.")] = 24
-    skip: Annotated[int, Field(ge=0, le=1_000_000, description="After how many better ones.")] = 0
+    skip: Annotated[int, Field(ge=0, le=MAX_SKIP, description="After how many better ones.")] = 0
 
 
 class FilteredPage(Page, Filters):
@@ -187,6 +189,7 @@ class Bounds(BaseModel):
 
     text: Annotated[int, Field(description="Characters of a query.")]
     top: int
+    skip: int
     upload_bytes: int
     pixels: int
 

@@ -5,22 +5,24 @@ is there. SIGTERM and SIGINT end a server in order: no new connections, what is 
 """
 
 import errno
-import http.client
+import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from fastgoal.errors import ConfigError, FastgoalError, ModelError
-from fastgoal.interrupts import Interrupted
+from fastgoal.interrupts import SIGNALS
+from fastgoal.remote.place import place_of
+from fastgoal.search.manifest import Manifest
 from fastgoal.search.searcher import Searcher
 from fastgoal.search.service.app import make_app
 from fastgoal.search.service.settings import ServiceSettings
@@ -40,6 +42,8 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the port is in use or not ours to take, or there is no such address here.
     """
+    if not 0 <= port <= 65535:
+        raise ConfigError("there is no such port", where=f"--port {port}", mend="Name one from 0 to 65535.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is closed lingers for minutes
@@ -85,12 +89,17 @@ def serve(
     Raises:
         FastgoalError: the index or its model cannot be used.
     """
-    threading.Thread(target=_announce, args=(bound.getsockname(), address(bound), ready), daemon=True).start()
+    Manifest.read(place_of(settings.uri))  # before workers start, each of which would say the same
+    ended = threading.Event()
+    threading.Thread(target=_announce, args=(bound, ended, ready), daemon=True).start()
     configured = partial(_config, workers=workers, log_requests=log_requests, proxies=proxies)
-    if workers == 1:
-        _serve_here(configured(open_app(settings)), bound)
-    else:
-        _serve_in_workers(configured(partial(_worker_app, settings), factory=True), bound)
+    try:
+        if workers == 1:
+            _serve_here(configured(open_app(settings)), bound)
+        else:
+            _serve_in_workers(configured(partial(_worker_app, settings), factory=True), bound)
+    finally:
+        ended.set()
 
 
 def open_app(settings: ServiceSettings) -> ASGIApp:
@@ -132,8 +141,18 @@ def _config(
 
 
 def _serve_here(config: uvicorn.Config, bound: socket.socket) -> None:
-    with suppress(Interrupted):  # uvicorn sends the signal that ended it once more, when all is in order
+    # uvicorn takes the signal, and sends it once more when all is in order: by then it has done its work.
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _heard()}
+    try:
         uvicorn.Server(config).run([bound])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heard() -> tuple[signal.Signals, ...]:
+    """Signals that end a server; only the main thread may say who takes them."""
+    return SIGNALS if threading.current_thread() is threading.main_thread() else ()
 
 
 def _serve_in_workers(config: uvicorn.Config, bound: socket.socket) -> None:
@@ -152,18 +171,17 @@ def _worker_app(settings: ServiceSettings) -> ASGIApp:
         sys.exit(_FAILED)
 
 
-def _announce(name: tuple[Any, ...], shown: str, ready: Callable[[str], object]) -> None:
-    """Ask until an answer comes. The socket is bound already, so it can be nobody else's."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name[0], name[0])
-    while True:
-        time.sleep(0.05)
-        asked = http.client.HTTPConnection(host, name[1], timeout=5)
+def _announce(bound: socket.socket, ended: threading.Event, ready: Callable[[str], object]) -> None:
+    """Ask until an answer comes. The address is bound already, so the answer is nobody else's."""
+    url, ask = address(bound), build_opener(ProxyHandler({})).open  # a proxy knows other loopbacks
+    while not ended.wait(0.05):
         try:
-            asked.request("GET", "/api/health")
-            if asked.getresponse().status != http.client.SERVICE_UNAVAILABLE:
-                break
+            with ask(f"{url}api/health", timeout=5) as answer:
+                answer.read()
+        except HTTPError:  # an answer too: the name is not one that is let in
+            break
         except OSError:
             continue
-        finally:
-            asked.close()
-    ready(shown)
+        break
+    if not ended.is_set():
+        ready(url)

@@ -276,7 +276,7 @@ function showAnswer({ skip }) {
   showTiming();
   $("pages").hidden = matching <= PAGE;
   $("before").disabled = skip === 0;
-  $("after").disabled = skip + PAGE >= matching;
+  $("after").disabled = skip + PAGE >= matching || skip + PAGE > facts.limits.skip;
   $("where").textContent = `Page ${number.format(skip / PAGE + 1)} of ${number.format(Math.ceil(matching / PAGE))}`;
 }
 
@@ -298,7 +298,9 @@ function card(hit, index, skip) {
   const button = made("button", "card", picture, line);
   if (hit.sentences.length > 1) {
     const bars = hit.sentences.map((_, s) => bar("i", level(index, s)));
-    button.append(made("span", "meets", ...bars));
+    const meets = made("span", "meets", ...bars);
+    meets.title = "How well each sentence is met, beside the other results on this page";
+    button.append(meets);
   }
   button.type = "button";
   button.setAttribute("aria-label", `Result ${skip + index + 1}: ${hit.id}, score ${cosine(hit.score)}`);
