@@ -113,7 +113,7 @@ def test_from_the_welcome_to_a_result_and_back(page, url, searcher, tmp_path):
     page.locator(".sentence").first.click()
     page.wait_for_selector("#heat:not([hidden])")
     assert page.inner_text("#heat-of") == "1"
-    assert page.evaluate("document.getElementById('heat').getContext('2d').getImageData(450, 450, 1, 1).data[3]") == 255
+    assert page.evaluate("document.getElementById('heat').getContext('2d').getImageData(450, 450, 1, 1).data[3]") > 100
     page.screenshot(path=tmp_path / "heat.png")
     page.keyboard.press("h")
     assert page.locator("#heat").is_hidden()

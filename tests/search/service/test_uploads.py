@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastgoal.errors import DataError
 from fastgoal.search.service.settings import Limits
-from fastgoal.search.service.uploads import read_upload
+from fastgoal.search.service.uploads import UploadError, read_upload
 
 PIXELS = Limits().pixels
 
@@ -169,10 +168,10 @@ def test_a_photo_is_turned_upright_and_a_huge_jpeg_is_decoded_small():
     assert large.getpixel((5, 5)) == pytest.approx((254, 0, 0), abs=2)
 
 
-def test_what_decoders_raise_beyond_the_usual_is_a_data_error(monkeypatch):
+def test_what_decoders_raise_beyond_the_usual_is_an_upload_error(monkeypatch):
     def surprise(*_, **__):
         raise RuntimeError("not foreseen")
 
     monkeypatch.setattr(Image.Image, "convert", surprise)
-    with pytest.raises(DataError, match="cannot be decoded"):
+    with pytest.raises(UploadError, match="cannot be decoded"):
         read_upload(io.BytesIO(PNG), PIXELS)

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from fastgoal.errors import ConfigError, DataError, FastgoalError
 from fastgoal.search.searcher import NotInIndexError
 from fastgoal.search.service.lanes import BusyError
+from fastgoal.search.service.uploads import UploadError
 
 LOG = logging.getLogger("fastgoal.serve")
 _ASK = "Tell whoever runs this server; its messages say more."
@@ -87,7 +88,7 @@ def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FastgoalError)
     if isinstance(error, NotInIndexError):
         return response(404, error.what, error.mend)
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | UploadError):
         return response(422, error.what, error.mend)
     LOG.error("%s", error)
     kind = "the index" if isinstance(error, DataError) else "the model"

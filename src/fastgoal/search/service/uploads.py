@@ -9,14 +9,19 @@ import io
 from typing import IO
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from fastgoal.data.images import MAX_ASPECT, decode_image
 from fastgoal.errors import DataError
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _ENOUGH = 1024
 """Pixels that each side of a draft has at least."""
 _WHERE = "the image that was sent"
+
+
+class UploadError(DataError):
+    """What a client sent is no image that may be decoded."""
 
 
 def read_upload(file: IO[bytes], pixels: int) -> Image.Image:
@@ -26,38 +31,41 @@ def read_upload(file: IO[bytes], pixels: int) -> Image.Image:
         file: at its beginning. pixels: the most that it may have.
 
     Raises:
-        DataError: empty, none of the formats, too large, too elongated, or broken.
+        UploadError: empty, none of the formats, too large, too elongated, or broken.
     """
     data = file.read()
     if not data:
-        raise DataError("the file is empty (0 bytes)", where=_WHERE, mend="Choose another file.")
+        raise UploadError("the file is empty (0 bytes)", where=_WHERE, mend="Choose another file.")
+    image = _judged(data, pixels)
     try:
-        image = _judged(data, pixels)
-        if image.format == "JPEG":
+        if isinstance(image, JpegImageFile):
             image.draft(None, (_ENOUGH, _ENOUGH))
         return decode_image(image, _WHERE)
-    except DataError:
-        raise
+    except DataError as error:
+        raise UploadError(error.what, where=_WHERE, mend=error.mend) from error
     except Exception as error:  # what decoders raise on bytes that were made to break them is not foreseen
-        raise DataError("the image cannot be decoded", where=_WHERE, mend="Save it anew as JPEG or PNG.") from error
+        raise UploadError("the image cannot be decoded", where=_WHERE, mend="Save it anew as JPEG or PNG.") from error
 
 
 def _judged(data: bytes, pixels: int) -> Image.Image:
     """The image of which nothing but the header is read."""
+    Image.init()
+    known = [kind for kind in FORMATS if kind in Image.OPEN]  # Pillow may be built without some
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=known)
     except Image.DecompressionBombError as error:
         raise _too_large("too many pixels", pixels) from error
-    except Exception as error:
+    except Exception as error:  # likewise
         mend = "Send a JPEG, PNG, WebP, AVIF, GIF, TIFF or BMP."
-        raise DataError("not an image in a format that is read here", where=_WHERE, mend=mend) from error
+        raise UploadError("not an image in a format that is read here", where=_WHERE, mend=mend) from error
+    size = f"{image.width} x {image.height} pixels"
     if image.width * image.height > pixels:
-        raise _too_large(f"{image.width} x {image.height} pixels", pixels)
+        raise _too_large(size, pixels)
     if max(image.size) > MAX_ASPECT * min(image.size):
         mend = f"Crop it so that its long side is at most {MAX_ASPECT} times the short one."
-        raise DataError(f"the image is too elongated ({image.width} x {image.height} pixels)", where=_WHERE, mend=mend)
+        raise UploadError(f"the image is too elongated ({size})", where=_WHERE, mend=mend)
     return image
 
 
-def _too_large(size: str, pixels: int) -> DataError:
-    return DataError(f"the image is too large ({size})", where=_WHERE, mend=f"Scale it below {pixels:,} pixels.")
+def _too_large(size: str, pixels: int) -> UploadError:
+    return UploadError(f"the image is too large ({size})", where=_WHERE, mend=f"Scale it below {pixels:,} pixels.")

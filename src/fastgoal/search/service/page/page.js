@@ -7,6 +7,7 @@ const TOKEN = "fastgoal-token";
 const THEME = "fastgoal-theme";
 const HUES = 8;
 const FILTERS = ["min_width", "max_width", "min_height", "max_height", "caption_contains", "id_contains"];
+const LEVELS = 5;
 const HEAT = [[20, 11, 53], [101, 21, 110], [188, 55, 84], [249, 142, 8], [252, 255, 164]];
 
 const $ = (id) => document.getElementById(id);
@@ -311,8 +312,10 @@ function card(hit, index, skip) {
 function bar(tag, share) {
   const fill = made("b");
   fill.style.width = `${Math.round(100 * share)}%`;
-  return made(tag, tag === "i" ? "" : "meter", fill);
+  return made(tag, `${tag === "i" ? "" : "meter "}${hueOf(share)}`, fill);
 }
+
+const hueOf = (share) => `l${Math.min(LEVELS - 1, Math.floor(share * LEVELS))}`;
 
 // How well result `index` meets sentence `s`, as the share of the other results shown that meet it less well. Ranks, as
 // cosines of different sentences have different scales and one odd result would stretch any scale of their own.
@@ -399,7 +402,7 @@ function showSentences() {
   $("legend").textContent = !view.sentences.length
     ? (view.explanation ? "This image has no caption in the index, so there is nothing to explain." : "")
     : "Numbers are cosines with the best region; those of different sentences cannot be compared." +
-      (compared && shown > 1 ? ` A full bar: no other of the ${shown} results on this page meets the sentence better. An empty one: all others do.` : "");
+      (compared && shown > 1 ? ` Bar and colour say how an image meets a sentence beside the other ${shown - 1} results on this page: full and green, better than all of them; empty and red, worse.` : "");
   draw();
 }
 
@@ -410,6 +413,7 @@ function sentence(one, s, points, compared) {
   if (compared && answer.hits.length > 1) {
     const share = level(view.index, s);
     button.append(bar("span", share));
+    button.classList.add(hueOf(share));
     remarks.push(`better than in ${Math.round(100 * share)} % of the others`);
   }
   if (!one.box) remarks.push("by the whole image");
@@ -477,6 +481,8 @@ function drawHeat(active) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(painted(heat, low, high), x1, y1, x2 - x1, y2 - y1);
+  const steps = Array.from({ length: 64 }, (_, i) => i / 63);
+  $("heat-scale").getContext("2d").drawImage(painted([steps], 0, 1), 0, 0, $("heat-scale").width, $("heat-scale").height);
   $("heat-low").textContent = cosine(low);
   $("heat-high").textContent = cosine(high);
   $("heat-of").textContent = String(active + 1);
@@ -490,16 +496,18 @@ function painted(rows, low, high) {
   const context = picture.getContext("2d");
   const pixels = context.createImageData(picture.width, picture.height);
   rows.flat().forEach((value, i) => {
-    pixels.data.set([...colour((value - low) / (high - low || 1)), 255], 4 * i);
+    pixels.data.set(colour((value - low) / (high - low || 1)), 4 * i);
   });
   context.putImageData(pixels, 0, 0);
   return picture;
 }
 
+// Red, green, blue and opacity: the image stays to be seen where little is met, and peaks stand out.
 function colour(share) {
-  const at = share * (HEAT.length - 1);
+  const at = share ** 1.5 * (HEAT.length - 1);
   const from = Math.min(Math.floor(at), HEAT.length - 2);
-  return HEAT[from].map((value, c) => Math.round(value + (HEAT[from + 1][c] - value) * (at - from)));
+  const mixed = HEAT[from].map((value, c) => Math.round(value + (HEAT[from + 1][c] - value) * (at - from)));
+  return [...mixed, Math.round(255 * (0.45 + 0.35 * share))];
 }
 
 function step(by) {
