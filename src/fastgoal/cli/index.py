@@ -21,6 +21,7 @@ from fastgoal.cli.common import (
     quiet_libraries,
     write_result,
 )
+from fastgoal.errors import ConfigError
 from fastgoal.models.baselines import load_retriever
 from fastgoal.models.retriever import Retriever
 from fastgoal.regions import Proposer, make_proposer
@@ -83,6 +84,9 @@ def index(
     """
     quiet_libraries()
     asked = cluster.cluster(engine, device)
+    if regions == "none" and detector is not None:
+        mend = "Leave it out, or add --regions detector."
+        raise ConfigError("regions 'none' have no use for a --detector", where="detector", mend=mend)
     settings = IndexSettings(
         regions=None if regions == "none" else regions,
         batch=batch,

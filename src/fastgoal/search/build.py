@@ -108,12 +108,14 @@ def index(
         known = known_images(writer.images)
         plan = make_plan(pictures, known)
         _expect_same_images(plan, known, manifest, place, pictures)
+        if plan.todo or plan.gone:
+            replace(manifest, complete=False).write(place)
         with Progress(plan.images, "index", "image", done=plan.unchanged, show=progress) as bar:
             size = settings.commit
             batches = [plan.todo[start : start + size] for start in range(0, len(plan.todo), size)]
             for made in engine(batches, embedder, bar):
                 writer.add(made)
-        _expect_some(plan, writer)
+        _expect_some(plan, writer, manifest, place)
         writer.delete([known[name][0] for name in plan.gone])
         writer.delete([look.todo.known for look in writer.left_out if look.todo.known is not None])
         writer.tidy()
@@ -145,9 +147,9 @@ def _begin(place: Place, pictures: Pictures, embedder: Embedder, settings: Index
         if (found.regions, found.proposer) != (fresh.regions, fresh.proposer):
             what = f"made with other regions: they were {found.regions or 'none'}, now {fresh.regions or 'none'}"
             raise DataError(what, where=place, mend=f"Use the same --regions (and models). {ANEW}")
-    manifest = fresh if found is None else found
-    replace(manifest, complete=False).write(place)
-    return manifest
+    if found is None:
+        fresh.write(place)
+    return found or fresh
 
 
 def _refuse_foreign(place: Place) -> None:
@@ -166,9 +168,10 @@ def _expect_same_images(
         raise DataError(what, where=place, mend=ANEW)
 
 
-def _expect_some(plan: Plan, writer: "_Writer") -> None:
+def _expect_some(plan: Plan, writer: "_Writer", manifest: Manifest, place: Place) -> None:
     """Images none of which can be read are on a disk that is not there rather than gone."""
     if plan.todo and len(writer.left_out) == len(plan.todo) and not plan.unchanged:
+        manifest.write(place)  # nothing was changed
         first = writer.left_out[0].error
         what = f"0 of {len(plan.todo):,} images can be read"
         raise DataError(what, mend=f"The first: {first}")

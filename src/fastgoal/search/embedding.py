@@ -112,8 +112,7 @@ class Embedder:
         vector_MD = embed_images(self.encoder, views(), batch=self.batch)
         _expect_usable(vector_MD, self.encoder)
         fresh = tuple(look for look in looks if look.error is None and not look.same)
-        whole_M = np.zeros(len(vector_MD), bool)
-        whole_M[np.cumsum([0, *(1 + len(look.boxes) for look in fresh[:-1])][: len(fresh)])] = True
+        whole_M = np.array([box is None for look in fresh for box in (None, *look.boxes)], bool)
         return Batch(
             looks=fresh,
             image_ND=vector_MD[whole_M],

@@ -75,6 +75,8 @@ def _pieces(encoder: Retriever, query: str, sentence: Span) -> Iterator[Span]:
         visible = _tokens(encoder, query[start:end])[1]
         space = max(query.rfind(mark, start, start + visible + 1) for mark in " \t\n")
         stop = space if space > start else start + visible
+        while stop > start + 1 and not _fits(encoder, query[start:stop]):
+            stop -= 1  # a part of a word may have more tokens by itself
         yield start, stop
         start = stop + (len(query[stop:end]) - len(query[stop:end].lstrip()))
     if start < end:

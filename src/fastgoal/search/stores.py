@@ -26,7 +26,7 @@ SHOWN = ("id", "image", "width", "height", "key")
 DECIMALS = 6
 MEMORY_MIB = 1024.0
 """Vectors are held in memory while they are no more than this: half a million at 512 dimensions."""
-PROBES, REFINE = 32, 20
+PROBES, REFINE = 48, 25
 """Of the table's index: how many of its parts are looked through, and how many times as many candidates as hits are
 compared by their full vectors."""
 

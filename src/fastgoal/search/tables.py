@@ -15,6 +15,7 @@ Shapes: N images, R regions, D joint dimensions.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -201,7 +202,7 @@ class Table:
             except ValueError as error:
                 if where is None:
                     raise
-                what = f"no condition: {where!r} ({first_line(error)})"
+                what = f"no condition: {where!r} ({_said(error)})"
                 raise ConfigError(what, where="filter", mend=_CONDITION) from error
 
 
@@ -241,10 +242,11 @@ class Tables:
         Raises:
             DataError: the disk refuses, or what is there is broken.
         """
-        with writing_to(self.index):
-            names = self._base.table_names(limit=10)
-        if name in names:
+        try:
             return self.open(name)
+        except DataError as error:
+            if not isinstance(error.__cause__, ValueError | FileNotFoundError):  # it is there, but broken
+                raise
         with writing_to(self.index):
             return Table(self._base.create_table(name, schema=schema), self.index / f"{name}.lance")
 
@@ -293,7 +295,7 @@ def reading(where: Place, *, what: str = "cannot be read", mend: str = _MEND) ->
     try:
         yield
     except _ERRORS as error:
-        raise DataError(f"{what} ({first_line(error)})", where=where, mend=mend) from error
+        raise DataError(f"{what} ({_said(error)})", where=where, mend=mend) from error
 
 
 @contextmanager
@@ -303,10 +305,18 @@ def writing_to(where: Place) -> Iterator[None]:
         yield
     except _ERRORS as error:
         if "conflict" in str(error).lower():
-            what = f"another process writes to this index ({first_line(error)})"
+            what = f"another process writes to this index ({_said(error)})"
             raise DataError(what, where=where, mend=ALONE) from error
         mend = "Make room, allow writing there, or choose another place; what was finished is kept."
-        raise DataError(f"cannot write here ({first_line(error)})", where=where, mend=mend) from error
+        raise DataError(f"cannot write here ({_said(error)})", where=where, mend=mend) from error
+
+
+def _said(error: Exception) -> str:
+    """What LanceDB says, without the place in its source."""
+    return _SOURCE.sub("", first_line(error))
+
+
+_SOURCE = re.compile(r",? ?/\S+\.rs:\d+:\d+")
 
 
 def _among(keys: Sequence[int]) -> str:

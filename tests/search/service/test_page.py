@@ -123,7 +123,7 @@ def test_from_the_welcome_to_a_result_and_back(page, url, searcher, tmp_path):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Escape")
     assert page.locator("#view").is_hidden()
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith(f"Result 1: {hit.id}")
+    assert page.evaluate("document.activeElement.textContent").startswith(f"Result 1: {hit.id}, score ")
 
 
 def test_all_of_it_by_keys(page, url):

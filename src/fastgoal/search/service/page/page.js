@@ -200,7 +200,6 @@ function showQuestion({ kind, text, like, filters }) {
   for (const name of FILTERS) $("filters").elements[name].value = filters[name] ?? "";
   const set = Object.keys(filters).length;
   $("filter-count").textContent = set ? String(set) : "";
-  $("filter-switch").setAttribute("aria-label", set ? `Filters, ${set} set` : "Filters");
   document.title = text ? `${text.slice(0, 60)} \u2013 fastgoal search` : "fastgoal search";
 }
 
@@ -295,7 +294,8 @@ function card(hit, index, skip) {
   show(image, hit.id, "thumb");
   const lost = made("span", "lost", "This image cannot be read");
   const picture = made("span", "picture", image, lost);
-  const line = made("span", "line", made("span", "name", hit.id), made("span", "num", cosine(hit.score)));
+  const rank = made("span", "unseen", `Result ${skip + index + 1}: `);
+  const line = made("span", "line", rank, made("span", "name", hit.id), made("span", "unseen", ", score "), made("span", "num", cosine(hit.score)));
   const button = made("button", "card", picture, line);
   if (hit.sentences.length > 1) {
     const bars = hit.sentences.map((_, s) => bar("i", level(index, s)));
@@ -304,7 +304,6 @@ function card(hit, index, skip) {
     button.append(meets);
   }
   button.type = "button";
-  button.setAttribute("aria-label", `Result ${skip + index + 1}: ${hit.id}, score ${cosine(hit.score)}`);
   button.onclick = () => open(index);
   return button;
 }
