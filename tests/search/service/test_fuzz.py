@@ -2,14 +2,24 @@
 each is what the description says."""
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.search.service.conftest import FREE
 
 from fastgoal.search.service.app import OPENAPI, make_app
 from fastgoal.search.service.settings import ServiceSettings
 
 schemathesis = pytest.importorskip("schemathesis")
-checks = pytest.importorskip("schemathesis.checks")
+conformance = pytest.importorskip("schemathesis.specs.openapi.checks")
+EXAMPLES = 15
+OPERATIONS = {
+    ("get", "/api/health"),
+    ("get", "/api/facts"),
+    ("post", "/api/search"),
+    ("post", "/api/search/image"),
+    ("get", "/api/like"),
+    ("get", "/api/image"),
+    ("post", "/api/explain"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -17,24 +27,37 @@ def described(searcher):
     return schemathesis.openapi.from_asgi(OPENAPI, make_app(searcher, ServiceSettings(uri="unused", limits=FREE)))
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def test_these_are_all_operations(described):
+    found = [result.ok() for result in described.get_all_operations()]
+    assert {(operation.method, operation.path) for operation in found} == OPERATIONS
 
 
-@schema.parametrize()
-@settings(
-    max_examples=12,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
-def test_whatever_is_sent_the_answer_is_as_described(case):
-    case.call_and_validate(
-        checks=[
-            checks.not_a_server_error,
-            checks.status_code_conformance,
-            checks.content_type_conformance,
-            checks.response_schema_conformance,
-        ]
+@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
+@pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
+def test_whatever_is_sent_the_answer_is_as_described(described, method, path, mode):
+    kinds = [
+        schemathesis.checks.not_a_server_error,
+        conformance.status_code_conformance,
+        conformance.content_type_conformance,
+        conformance.response_schema_conformance,
+    ]
+    operation = described[path][method]
+    statuses = []
+
+    @seed(7)
+    @settings(
+        max_examples=EXAMPLES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
+    @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode[mode]))
+    def asked(case):
+        answer = case.call()
+        statuses.append(answer.status_code)
+        case.validate_response(answer, checks=kinds)
+
+    asked()
+    assert statuses
+    assert max(statuses) < 500

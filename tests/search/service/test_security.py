@@ -1,5 +1,6 @@
 """What must not get through: other names, other sites, strangers, floods, paths."""
 
+import asyncio
 import json
 import re
 import sys
@@ -198,15 +199,28 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 
 
+def raw(app, path):
+    """The status of an answer to a path that no client has tidied up."""
+    said = []
+
+    async def send(message):
+        said.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b""}
+
+    asked = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+    asyncio.run(app({**asked, "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1)}, receive, send))
+    return said[0]["status"]
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_no_path_of_a_client_is_opened(client, records, path):
     """Python tells its audit hooks of every file that it opens."""
     opened.clear()
     picture = ("a.png", b"not an image")
+    assert [raw(client.app, f"{start}{path}") for start in ("/", "/static/", "/api/")] == [404] * 3
     answers = [
-        client.get(f"/{path}"),
-        client.get(f"/static/{path}"),
-        client.get(f"/api/{path}"),
         client.get("/api/image", params={"id": path, "size": "full"}),
         client.get("/api/image", params={"id": records[0].id, "size": path}),
         client.get("/api/like", params={"id": path}),
@@ -231,8 +245,8 @@ def test_the_files_of_the_page_are_known_by_name_alone(client):
         assert answer.content == content
         again = client.get(f"/static/{name}", headers={"If-None-Match": answer.headers["etag"]})
         assert again.status_code == 304
-    for name in ("__init__.py", "../app.py", "app.py", ".", "..", ""):
-        assert client.get(f"/static/{name}").status_code == 404
+    for name in ("__init__.py", "../app.py", "app.py", ".", "..", "", "page.css/", "../page/page.css"):
+        assert raw(client.app, f"/static/{name}") == 404
 
 
 def test_websockets_are_not_taken(searcher):

@@ -64,7 +64,7 @@ REFUSED = {
     "a bomb of 8 gigapixels": (png(90_000, 90_000, b"\0" * 1000), "too large"),
     "a bomb that Pillow only warns of": (png(10_000, 10_000, b"\0" * 12_510_000), "too large"),
     "a TIFF bomb": (tiff_bomb(), "too large"),
-    "a side of 4 billion": (png(2**32 - 1, 1, b"\0"), "not an image"),
+    "a side of 4 billion": (png(2**32 - 1, 1, b"\0"), "too large"),
     "no width": (png(0, 10, b"\0"), ""),
     "a ribbon": (png(30_000, 2, b"\0" * 8000), "too elongated"),
     "a bomb in a comment": (png(64, 48, b"\0" * 500, text_bomb()), ""),
@@ -96,8 +96,6 @@ def test_it_is_refused_in_one_line(client, name):
     answer = client.post("/api/search/image?top=1", files={"picture": ("a.png", data, "image/png")})
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    if name == "a bomb in a comment" and answer.status_code == 200:
-        pytest.skip("this Pillow reads past comments")
     assert answer.status_code == 422, answer.text
     assert says in answer.json()["error"]
     assert peak < 64 * 2**20 + 4 * len(data)

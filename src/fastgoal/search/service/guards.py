@@ -12,6 +12,7 @@ error answers.
 """
 
 import hmac
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -95,10 +96,13 @@ class _Host(_Guard):
             await self.app(scope, receive, send)
 
 
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(:[0-9]*)?", re.IGNORECASE)
+
+
 def _name(host: str) -> str:
-    """A `Host` header without its port; an address in brackets keeps them."""
-    bare = host.lower()
-    return bare[: bare.find("]") + 1] if bare.startswith("[") else bare.partition(":")[0]
+    """A `Host` header without its port, empty if it is none; an address of IPv6 keeps its brackets."""
+    found = _HOST.fullmatch(host)
+    return found[1].lower() if found else ""
 
 
 class _Rate(_Guard):
