@@ -77,12 +77,12 @@ def test_work_of_real_texts():
     assert training.texts > 3 * captions
 
 
-def test_a_miniature_of_everything(small_clip, monkeypatch):
+def test_a_miniature_of_everything(small_clip_folder, monkeypatch):
     def here(function, **arguments):  # 26 processes would take a minute to start
         return called(function, json.loads(json.dumps(arguments, default=str)))
 
     monkeypatch.setattr(cost, "alone", here)
-    stages = CostBench(model=str(small_clip), samples=6, times=2, batch=2).stages(progress=False)
+    stages = CostBench(model=str(small_clip_folder), samples=6, times=2, batch=2).stages(progress=False)
     assert [stage.name.partition(",")[0] for stage in stages] == ["matching", "training"]
     for stage in stages:
         once = [6, 2, 6, 6, 6, 2]
