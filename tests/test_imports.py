@@ -14,6 +14,7 @@ FLOW = (
     "devices",
     "ahead",
     "files",
+    "hub",
     "remote",
     "progress",
     "watch",
