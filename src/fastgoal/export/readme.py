@@ -173,10 +173,8 @@ def _head(encoder: DualEncoder, metadata: dict[str, Any], library: str, task: st
 
 
 def _made(encoder: DualEncoder) -> str:
-    return (
-        f"A {encoder.traits.title} dual encoder: images, and texts of at most {encoder.text_limit} tokens, in one space "
-        f"of {encoder.dim} dimensions. Written by fastgoal {version('fastgoal')}."
-    )
+    kind = f"A {encoder.traits.title} dual encoder: images, and texts of at most {encoder.text_limit} tokens"
+    return f"{kind}, in one space of {encoder.dim} dimensions. Written by fastgoal {version('fastgoal')}."
 
 
 def _always(encoder: DualEncoder) -> str:
