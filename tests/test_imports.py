@@ -30,6 +30,7 @@ FLOW = (
     "checking",
     "captioning",
     "matching",
+    "model",
     "training",
     "evaluation",
     "explain",

@@ -3,8 +3,8 @@
     model = fastgoal.load("runs/goal/model")
     model.similarity(["a.jpg", "b.jpg"], ["A red ball lies on a wooden table. A lamp stands behind it."])
 
-Nothing is computed here: images are read as everywhere (upright, transparency on white), embedded by `fastgoal.embed` and
-matched by `fastgoal.matching`, so that the figures are those of evaluation and search.
+Nothing is computed here: images are read as everywhere (upright, transparency on white), embedded by `fastgoal.embed`
+and matched by `fastgoal.matching`, so that the figures are those of evaluation and search.
 
 Shapes: N images, M texts, D joint dimensions; S sentences, R regions of one image.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ from fastgoal.regions import Proposer, make_proposer, propose_for
 Picture = str | Path | Image.Image
 """A path, or an image of Pillow as it was opened."""
 Floats = npt.NDArray[np.float32]
+Item = TypeVar("Item")
 
 
 class TruncationWarning(UserWarning):
@@ -81,8 +83,9 @@ class Model:
         `TruncationWarning`.
         """
         every = list(_several(texts, "text"))
-        if (wrong := next((text for text in every if not isinstance(text, str)), None)) is not None:
-            raise DataError(f"a {type(wrong).__name__} is no text", mend="Give strings.")
+        for number, text in enumerate(every):
+            if not isinstance(text, str):
+                raise DataError(f"a {type(text).__name__} is no text", where=f"text {number}", mend="Give strings.")
         texts_MD, truncated_M = embed_texts(self.encoder, every, batch=self.batch, progress=progress)
         if truncated_M.any():
             _warn(self.encoder, int(truncated_M.sum()), len(every))
@@ -113,8 +116,8 @@ class Model:
         spans = split_sentences(caption, language)
         sample = Sample(id="", image="", caption=caption, where="")
         (found,) = propose_for(regions or make_proposer("flism"), [sample], [picture])
-        boxes = [region.box for region in found]
-        views = [fit_pixels(picture, self.encoder.fit, box) for box in boxes or [None]]
+        boxes, whole = [region.box for region in found], (0, 0, picture.width, picture.height)
+        views = [fit_pixels(picture, self.encoder.fit, box) for box in boxes or [whole]]
         regions_RD = embed_images(self.encoder, views, batch=self.batch)
         sentences_SD = self.encode_texts([caption[slice(*span)] for span in spans])
         return [
@@ -144,7 +147,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu", text_tokens: i
     return Model(encoder, batch=32 if encoder.device.type == "cpu" else 256)
 
 
-def _several(items: Iterable[object], what: str) -> Iterator[object]:
+def _several(items: Iterable[Item], what: str) -> Iterator[Item]:
     """A single path or text is an iterable too, of letters: hardly what was meant."""
     if isinstance(items, str | Path | Image.Image):
         raise DataError(f"one {what} where several belong", mend=f"Put it into a list: [{what}].")
@@ -165,7 +168,7 @@ def _read(images: Iterable[object]) -> Iterator[Image.Image]:
 
 def _warn(encoder: DualEncoder, cut: int, count: int) -> None:
     some = "the text was" if count == 1 else f"{cut:,} of {count:,} texts were"
-    mend = "; load it with a larger text_tokens" if encoder.traits.stretches else ""
+    mend = "; `fastgoal.load(..., text_tokens=N)` reads more" if encoder.traits.stretches else ""
     warnings.warn(f"{some} cut at {encoder.text_limit} tokens{mend}", TruncationWarning, stacklevel=3)
 
 

@@ -113,6 +113,7 @@ def gather_files(traced: Path, path: Path) -> None:
 
         data = f"{path.name}.data"
         onnx.save_model(onnx.load(traced), path, save_as_external_data=True, location=data, size_threshold=0)
+        path.with_name(data).chmod(path.stat().st_mode)  # onnx would keep the weights from everybody else
     shutil.rmtree(traced.parent)
 
 
