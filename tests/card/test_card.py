@@ -105,8 +105,10 @@ def parts(card):
 def test_a_card_is_the_hubs_and_says_what_is_left_to_do(pairs, text_model):
     facts, _ = gather(pairs, text_model)
     metadata, rows, body = parts(data_card(facts, Licences()))
-    assert metadata["license"] == "TODO"
+    assert metadata["license"] == "unknown"
     assert metadata["size_categories"] == ["n<1K"]
+    assert metadata["configs"] == [{"config_name": "default", "data_files": "shard-*.parquet"}]
+    assert list(pairs.glob("shard-*.parquet"))
     assert metadata["language"] == ["en"]
     assert "synthetic" not in metadata["tags"]
     assert rows["images"].startswith("TODO")

@@ -41,6 +41,7 @@ COMMANDS = {
     "stretch": "Give a model more text positions, as Long-CLIP does.",
     "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",
     "blend": "Mix the weights of a base and its fine-tuned model, and find how much of each is best.",
+    "export": "Write a model for another library: ONNX, sentence-transformers, open_clip.",
     "bench": "Measure speed, memory and growth beside the obvious way, on this machine.",
 }
 

@@ -47,7 +47,7 @@ def encode_texts(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.
     mask = _causal_mask(embedded_BTW) if text.config._attn_implementation == "eager" else None
     tokens_BTW = text.encoder(inputs_embeds=embedded_BTW, attention_mask=mask, is_causal=True).last_hidden_state
     end_B = (ids_BT == end_id(model)).int().argmax(dim=-1)
-    pooled_BW = tokens_BTW[torch.arange(len(ids_BT), device=ids_BT.device), end_B]
+    pooled_BW = tokens_BTW[torch.arange(ids_BT.shape[0], device=ids_BT.device), end_B]
     return project_tokens(model, pooled_BW), tokens_BTW
 
 
