@@ -1,7 +1,7 @@
 """Several runs as one report: every model under its own name and its run's, side by side in the same tables.
 
 A model that has the same results in every run, as the base has, stands there once. Differences are those that each run
-measured itself; across runs there are none, because the queries' values stay with the runs.
+measured itself; those between runs need the queries' values, which stay with the runs (`stages.compared` adds them).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +27,7 @@ def together(found: Mapping[str, ReportInput], title: str) -> ReportInput:
         raise ConfigError("no run to report on", mend="Name the folder of a finished demo or run.")
     if len(found) == 1:
         return next(iter(found.values()))
-    shared = _shared(list(found.values()))
-    names = {run: _namer(run, shared) for run in found}
+    names = renamers(found)
     first, lead = next(iter(found.items()))
     return ReportInput(
         title=title,
@@ -44,6 +43,12 @@ def together(found: Mapping[str, ReportInput], title: str) -> ReportInput:
         baseline=names[first](lead.baseline),
         headline=names[first](lead.subject) if lead.subject else None,
     )
+
+
+def renamers(found: Mapping[str, ReportInput]) -> dict[str, Rename]:
+    """By run, what its models are called in the report of all: by their own names where there is one run only."""
+    shared = _shared(list(found.values()))
+    return {run: _namer(run, shared) for run in found}
 
 
 def _shared(reports: Sequence[ReportInput]) -> frozenset[str]:
