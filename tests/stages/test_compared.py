@@ -106,7 +106,7 @@ def test_other_test_sets_are_said_and_not_paired(folder):
     found = compared(finished(folder, "gentle", "elsewhere"), "both")
     assert not found.duels
     assert not [p for p in found.paired if "elsewhere" in p["a"] and "gentle" in p["b"]]
-    said = "goal (elsewhere) and goal (gentle) are not compared by"
+    said = "elsewhere is not compared with gentle by"
     assert f"{said} long-retrieval: the test sets differ (24 items each)." in found.doubts
 
 
@@ -136,7 +136,7 @@ def test_the_command_draws_the_page(folder, tmp_path, capsys):
     report(*runs, "--against", folder / "gentle", "--out", tmp_path / "out", "--json", tmp_path / "r.json")
     printed = capsys.readouterr()
     assert "goal (wild) ranks the caption’s own image better than goal (gentle)" in printed.out
-    assert "doubtful: goal (elsewhere) and goal (gentle) are not compared by long-retrieval" in printed.err
+    assert "doubtful: elsewhere is not compared with gentle by long-retrieval" in printed.err
     result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert result["rivals"] == [["goal (wild)", "goal (gentle)"], ["goal (elsewhere)", "goal (gentle)"]]
     (told,) = result["compared"]

@@ -143,7 +143,8 @@ def _judged(run: Finished, first: Finished, name: Callable[[str], str], name_of_
         if a != b:
             differences, reasons = _differences(run, first, (ours, theirs))
             found.paired += [{**entry, "a": a, "b": b} for entry in differences]
-            found.doubts += [f"{a} and {b} are not compared by {reason}." for reason in reasons]
+            found.doubts += [f"{run.name} is not compared with {first.name} by {reason}." for reason in reasons]
+    found.doubts = list(dict.fromkeys(found.doubts))
     queries = _same_queries(run, first)
     if queries is not None:
         duel, doubt = _duel(dict(zip(subjects, queries, strict=True)), run)
