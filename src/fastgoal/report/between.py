@@ -57,12 +57,12 @@ def duels(report: ReportInput, thumb: Thumbnail) -> list[dict[str, Any]]:
 
 def groups(duel: Duel) -> list[tuple[str, Sequence[RetrievalExample]]]:
     """Both directions, each under its title; one without an example is left out."""
-    titles = ((f"{duel.a} is far ahead", duel.gains), (f"{duel.b} is far ahead", duel.losses))
+    titles = ((f"{duel.a} is ahead", duel.gains), (f"{duel.b} is ahead", duel.losses))
     return [(title, examples) for title, examples in titles if examples]
 
 
 def summary(duel: Duel) -> str:
-    """`better on 12 captions, worse on 9, alike on 75`."""
+    """For how many captions which of the two is better."""
     return (
         f"{duel.a} ranks the caption’s own image better than {duel.b} for {duel.better:,} captions, "
         f"worse for {duel.worse:,}, and alike for {duel.equal:,}."

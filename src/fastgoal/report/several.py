@@ -1,7 +1,8 @@
 """Several runs as one report: every model under its own name and its run's, side by side in the same tables.
 
-A model that has the same results in several runs, as the base has, stands there once. Differences are those that each run
-measured itself; those between runs need the queries' values, which stay with the runs (`stages.compared` adds them).
+A model that has the same results in several runs, as the base has, stands there once. Differences are those that each
+run measured itself; those between runs need the queries' values, which stay with the runs (`stages.compared` adds
+them).
 """
 
 from collections.abc import Callable, Mapping, Sequence
