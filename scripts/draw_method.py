@@ -76,7 +76,7 @@ def matched() -> Matched:
     sample, image = list(draw_samples(ScenesConfig(seed=0), "test", SCENE + 1))[SCENE]
     boxes = [region.box for region in make_proposer("flism").propose([image])[0]]
     sentences = split_sentences(sample.caption)
-    region_RD = embed_images(encoder, [view(image, encoder, box) for box in boxes])
+    region_RD = embed_images(encoder, [fit_pixels(image, encoder.fit, box) for box in boxes])
     sentence_SD, _ = embed_texts(encoder, [sample.caption[a:b] for a, b in sentences])
     return Matched(
         image=image,
@@ -86,10 +86,6 @@ def matched() -> Matched:
         sim_SR=sentence_SD @ region_RD.T,
         encoder=encoder,
     )
-
-
-def view(image: Image.Image, encoder: DualEncoder, box: Box | None) -> Any:
-    return fit_pixels(image, encoder.fit, box)
 
 
 # Pictures
@@ -374,7 +370,7 @@ def _rounded(found: re.Match[str]) -> str:
 def _as_jpeg(found: re.Match[str]) -> str:
     """A scene takes a tenth of its size as JPEG."""
     image, out = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB"), io.BytesIO()
-    image.save(out, "JPEG", quality=80, optimize=True)
+    image.save(out, "JPEG", quality=74, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
