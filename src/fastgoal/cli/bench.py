@@ -242,6 +242,49 @@ def cost(
     publish(CostBench(model=model, samples=samples, times=times, batch=batch, device=device).rows(), json, device)
 
 
+@bench.command
+def search(
+    *,
+    images: int = 100_000,
+    dims: int = 512,
+    queries: int = 200,
+    model: str = "vit-b-16",
+    scenes: int = 64,
+    rounds: Rounds = 3,
+    device: Device = "cpu",
+    json: Json = None,
+) -> None:
+    """Search from memory beside the bare product, by the approximate index, and indexing beside its forward passes.
+
+    And the memory of a process that answers queries with the bundled model. Latencies are of one client, without the
+    time to embed its text. Takes about five minutes on two cores.
+
+    Example: `fastgoal bench search --images 20000 --scenes 0`
+
+    Args:
+        images: vectors that are searched.
+        dims: dimensions of each.
+        queries: of every latency.
+        model: that images are indexed with: a CLIP of ViT-B/16's shape with random weights (`vit-b-16`), a local
+            folder, a hub id, or `tiny`.
+        scenes: drawn images that are indexed; 0 leaves it out.
+    """
+    from fastgoal.bench.search import SearchBench
+
+    expect_sizes({"--images": [images], "--dims": [dims], "--queries": [queries], "--rounds": [rounds]})
+    quiet_libraries()
+    measured = SearchBench(
+        images=images,
+        dims=dims,
+        queries=queries,
+        model=model,
+        scenes=max(0, scenes),
+        rounds=rounds,
+        device=device,
+    )
+    publish(measured.rows(), json, device)
+
+
 def expect_sizes(given: dict[str, Sequence[int]], step: int = 1) -> None:
     """Refuse numbers that are no multiples of `step`, or below it.
 

@@ -1,4 +1,4 @@
-"""Object storage through fsspec: what is there, and a copy of it.
+"""Object storage through fsspec: what is there, a copy of it, and a small file to put there.
 
 The one place that knows fsspec, which finds credentials and end points in the usual environment of each protocol
 (`AWS_*`, `GOOGLE_APPLICATION_CREDENTIALS`, `HF_TOKEN`). Each kind of failure becomes a `DataError` that says what to
@@ -94,6 +94,15 @@ def copy(file: Url, to: Path, size: int) -> None:
             raise _ShortError(f"{came:,} of {size:,} bytes came")
 
     _patiently(file, copied)
+
+
+def write_object(file: Url, content: bytes) -> None:
+    """Put a small file in a store, in one step.
+
+    Raises:
+        DataError: it must not be written, or the store cannot be reached.
+    """
+    _patiently(file, lambda store: store.pipe_file(str(file), content))
 
 
 class _ShortError(OSError):

@@ -25,7 +25,7 @@ class FolderReader:
     def __iter__(self) -> Iterator[Sample | DataError]:
         images, texts = self.names()
         for image in images:
-            yield self._sample(image)
+            yield self.sample(image)
         named = {Path(image).with_suffix("").as_posix() for image in images}
         for text in texts:
             if text.removesuffix(".txt") not in named and Path(text).stem.lower() not in _NOTES:
@@ -46,7 +46,8 @@ class FolderReader:
                     (texts if suffix == ".txt" else images).append(path)
         return sorted(images), sorted(texts)
 
-    def _sample(self, image: str) -> Sample | DataError:
+    def sample(self, image: str) -> Sample | DataError:
+        """The sample of one of the images, or why there is none."""
         path = self.folder / image
         text = path.with_suffix(".txt")
         if not text.is_file():
