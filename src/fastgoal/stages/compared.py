@@ -114,7 +114,10 @@ def compared(finished: Sequence[Finished], title: str) -> ReportInput:
         ConfigError: no run at all.
     """
     reports = {run.name: run.report for run in finished}
-    merged, names = together(reports, title), renamers(reports)
+    merged = together(reports, title)
+    if len(finished) < 2:
+        return merged
+    names = renamers(reports)
     every = [_judged(run, finished[0], names[run.name], names[finished[0].name]) for run in finished[1:]]
     rivals = [pair for found in every for pair in found.rivals]
     heads: dict[str, Any] = {"headline": rivals[0][0], "baseline": rivals[0][1]} if rivals else {}
