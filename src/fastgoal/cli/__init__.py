@@ -39,6 +39,7 @@ COMMANDS = {
     "recipes": "The rows of both papers' tables: list, show, or run one.",
     "index": "Embed images into an index to search in.",
     "search": "Find the images of an index that a paragraph, or another image, fits best.",
+    "serve": "Serve an index: a page to search it, and a JSON API.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
     "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",

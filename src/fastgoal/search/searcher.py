@@ -29,7 +29,7 @@ from fastgoal.errors import ConfigError, DataError
 from fastgoal.models.baselines import load_retriever
 from fastgoal.models.retriever import Retriever
 from fastgoal.remote.place import Place, place_of
-from fastgoal.search.hits import Found, Hit
+from fastgoal.search.hits import Found, Hit, Met
 from fastgoal.search.manifest import Manifest
 from fastgoal.search.met import meet
 from fastgoal.search.passages import embed_query, sentence_spans
@@ -237,6 +237,29 @@ class Searcher:
             mend = "Say where the images lie with --root."
             raise DataError("the index does not say where its images lie", where=self.facts.uri, mend=mend)
         return read_image(ImageStore(self._root).open(uri), where=uri)
+
+    def sample(self, count: int) -> tuple[Record, ...]:
+        """Some images, spread over the first few thousand rows; those with a caption, where any has one."""
+        columns = ["id", "image", "width", "height", "caption"]
+        batch = next(self._images.batches(columns, "caption IS NOT NULL"), None)
+        if not batch:
+            batch = next(self._images.batches(columns), None)
+        rows = [] if batch is None else batch.to_pylist()
+        return tuple(Record(**row) for row in rows[:: -(-len(rows) // count) or 1])
+
+    def met(self, id: str, query: str, language: str = "en") -> tuple[Met, ...]:
+        """How well an image of the index meets each sentence of a text, and in which of its regions.
+
+        Raises:
+            NotInIndexError: no image has this id. ConfigError: an empty text.
+        """
+        key = self._row(id, ["key"])["key"]
+        if not query.strip():
+            raise ConfigError("the query is empty", where="query", mend="Say what the image shows.")
+        spans = sentence_spans(query, language)
+        with self._encoding:
+            sentence_SD, _ = embed_texts(self.encoder, [query[start:end] for start, end in spans])
+        return meet(self._images, self._regions, [key], spans, sentence_SD)[0]
 
     def _row(self, id: str, columns: Sequence[str]) -> dict[str, Any]:
         quoted = id.replace("'", "''")
