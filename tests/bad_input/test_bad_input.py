@@ -12,7 +12,17 @@ from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 
 from fastgoal.cli import main
 
-for topic in ("benchmarks", "captioning", "checkpoints", "evaluation", "models", "regions", "remote", "reranking"):
+for topic in (
+    "benchmarks",
+    "captioning",
+    "checkpoints",
+    "evaluation",
+    "models",
+    "regions",
+    "remote",
+    "reports",
+    "reranking",
+):
     importlib.import_module(f"tests.bad_input.{topic}")  # registers its cases
 
 DOCS = Path(__file__).parents[2] / "docs" / "bad-input.md"
