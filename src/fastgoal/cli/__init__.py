@@ -36,6 +36,7 @@ COMMANDS = {
     "card": "Write the card of a data set: its statistics, and where it comes from.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
+    "explain": "Show what in an image each sentence means, and which words carry the match.",
     "recipes": "The rows of both papers' tables: list, show, or run one.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",

@@ -1,8 +1,8 @@
 """What the image's embedding looks at: the attention of the class token in the last layer of the image tower.
 
 The weights are made again from what the last layer was given (its queries and keys, in float32), so that a model keeps
-its fused attention, which hands none out, and nothing is loaded a second time. GOAL and FAST-GOAL show these maps before
-and after fine-tuning.
+its fused attention, which hands none out, and nothing is loaded a second time. GOAL and FAST-GOAL show these maps
+before and after fine-tuning.
 
 Shapes: B images, C channels, H = W = side of the model's input, T tokens (the class token, then P patches), K heads, A
 channels of a head.
@@ -49,4 +49,5 @@ def _of_class_token(layer: Any, hidden_BTW: torch.Tensor) -> torch.Tensor:
     heads = layer.num_heads
     query_BKA = layer.q_proj(hidden_BTW[:, 0]).float().view(batch, heads, width // heads)
     key_BKTA = layer.k_proj(hidden_BTW).float().view(batch, tokens, heads, width // heads).transpose(1, 2)
-    return (torch.einsum("bka,bkta->bkt", query_BKA, key_BKTA) * layer.scale).softmax(dim=-1)
+    weights_BKT: torch.Tensor = (torch.einsum("bka,bkta->bkt", query_BKA, key_BKTA) * layer.scale).softmax(dim=-1)
+    return weights_BKT

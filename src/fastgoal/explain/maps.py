@@ -125,5 +125,5 @@ def _in_sight(encoder: DualEncoder, caption: str, spans: Sequence[Span]) -> tupl
     tokens = encoder.tokenize([caption])
     reach = int(tokens.offsets_BT2[0, :, 1].max()) if tokens.truncated_B[0] else None
     rows = np.repeat(tokens.offsets_BT2, len(spans), axis=0)
-    seen_S = token_weights(rows, spans).any(axis=1) if spans else np.zeros(0, np.bool_)
-    return reach, seen_S.tolist()
+    seen = [bool(own_T.any()) for own_T in token_weights(rows, spans)] if spans else []
+    return reach, seen
