@@ -19,6 +19,7 @@ FLOW = (
     "watch",
     "interrupts",
     "geometry",
+    "inline",
     "data",
     "regions",
     "losses",

@@ -1,9 +1,9 @@
 """`fastgoal explain`."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -19,11 +19,20 @@ from fastgoal.cli.common import (
     tell_problems,
     write_result,
 )
-from fastgoal.errors import ConfigError
+from fastgoal.data.source import open_source
+from fastgoal.errors import ConfigError, DataError
+from fastgoal.explain.compare import Explained, explained, pointing, to_json
+from fastgoal.explain.page import render
+from fastgoal.explain.sheet import draw, png, short_name
+from fastgoal.explain.subjects import Subject, single, subjects
+from fastgoal.explain.subjects import worst as worst_of
+from fastgoal.files import make_folder, write_file
+from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.progress import Progress
+from fastgoal.regions import make_proposer
 
-SHOWN = 5
-"""Samples of some data, unless told otherwise."""
+USUAL_LIMIT = 5
+PAGES = (".html", ".htm")
 
 
 def explain(
@@ -34,9 +43,11 @@ def explain(
     *,
     out: Path,
     data: Data | None = None,
-    ids: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
+    ids: Annotated[str | None, Parameter(help="These samples of --data, by their ids: a,b,c.")] = None,
     limit: Annotated[int | None, Parameter(help="The first N samples of --data (default: 5).")] = None,
-    worst: int | None = None,
+    worst: Annotated[
+        int | None, Parameter(help="The N samples of --data whose own image comes last for their caption.")
+    ] = None,
     against: str | None = None,
     detector: Detector = None,
     language: str = "en",
@@ -49,119 +60,118 @@ def explain(
 ) -> None:
     """Show what in an image a model looks at, which part of it each sentence means, and which words carry the match.
 
-    Draws a row per sentence: where the image is most like it (projected patches), and the region that matches it best.
-    With `--against` a column per model, before and after. True boxes, where the data gives them, are dashed, and the
-    command prints how often each model points at them.
+    Draws for each sentence where the image is most like it (projected patches) and the region that matches it best.
+    With `--against` two models side by side. True boxes, where the data gives them, are dashed, and the command prints
+    how often each model points at them.
 
     Example: `fastgoal explain runs/goal/model photo.jpg "A red boat lies on the sand." --against tiny --out boat.png`
 
-    What a model finds worst: `fastgoal explain runs/goal/model --data scenes/test --worst 5 --out worst.html`
+    What a model finds worst, and what came first instead:
+    `fastgoal explain runs/goal/model --data scenes/test --worst 5 --out worst.html`
 
     Args:
         model: a local folder, a hub id, or `tiny`.
-        image: an image file. caption: its text; `-` reads it from standard input.
-        out: a picture (.png, one sample), a self-contained page (.html), or a folder for both of every sample.
-        data: instead of an image and a caption, samples of any shape that `fastgoal check` takes.
-        ids: these samples of it.
-        worst: the N samples whose own image comes last for their caption, with what came first instead.
-        against: another model, shown on the left: what it was before.
+        image: an image file.
+        caption: its text; `@FILE` reads it from a file, `-` from standard input.
+        out: a picture (.png, of one image), a self-contained page (.html), or a folder: a page, and a picture of each.
+        data: instead of an image and its caption, samples of any shape that `fastgoal check` takes.
+        against: another model, shown before the first: what it was fine-tuned from.
         detector: proposes the regions; default: what stands out by colour, and the five fixed boxes.
         language: of the captions, where sentences are cut.
-        words: also what each word carries (a forward pass of the text for each).
+        words: weigh the words too, which takes a forward pass of the caption for each.
     """
     quiet_libraries()
-    picture = out.suffix.lower() == ".png"
-    _expect_one_kind(image, caption, data, ids, limit, worst)
-    from fastgoal.data.source import open_source
-    from fastgoal.explain.compare import explained, to_json
-    from fastgoal.explain.subjects import single, subjects
-    from fastgoal.explain.subjects import worst as worst_of
-    from fastgoal.models.dual_encoder import DualEncoder
-    from fastgoal.regions import make_proposer
-
+    wanted = [one.strip() for one in (ids or "").split(",") if one.strip()]
+    _expect_one_choice(image, caption, data, {"--ids": ids, "--limit": limit, "--worst": worst})
+    count = 1 if data is None else worst or len(wanted) or limit or USUAL_LIMIT
+    if out.suffix.lower() == ".png" and count > 1:
+        mend = "Name an .html file or a folder, or choose one sample."
+        raise ConfigError(f"{count} samples in one picture", where=f"--out {out}", mend=mend)
+    chosen: Iterable[Subject] = [] if image is None else [single(image, _read_caption(caption or ""))]
     names = [model] if against is None else [against, model]
     encoders = [DualEncoder.load(name, device=device, text_tokens=tokens) for name in names]
-    chosen: Iterable[Any]
-    if data is None:
-        assert image is not None and caption is not None  # `_expect_one_kind` has seen to it
-        chosen, count = [single(image, sys.stdin.read().strip() if caption == "-" else caption)], 1
-    else:
+    if data is not None:
         source = open_source(data, root=root, columns=columns.given)
         tell_problems(source)
-        count = min(worst or len(ids) or limit or SHOWN, len(source))
-        chosen = worst_of(encoders[-1], source, count) if worst else subjects(source, ids, count)
-    if picture and count > 1:
-        what, mend = f"{count} samples in one picture", "Name a .html file or a folder."
-        raise ConfigError(what, where=f"--out {out}", mend=mend)
-    proposer = make_proposer("flism", detector=detector, device=device)
+        chosen = worst_of(encoders, source, count) if worst else subjects(source, wanted, count)
+    proposer, every = make_proposer("flism", detector=detector, device=device), list[Explained]()
     with Progress(count, "explain", "image") as bar:
-        every = []
         for one in explained(encoders, chosen, proposer=proposer, words=words, language=language):
             every.append(one)
             bar.update()
-    if not every:
-        print("nothing to explain: for every caption its own image comes first")
-        write_result(json, to_json(every))
-        return
-    _write(every, out, f"{' beside '.join(reversed(names))}")
-    _tell(every)
+    if every:
+        _write(every, out, " beside ".join(short_name(name) for name in reversed(names)))
+    print(describe(every) if every else "nothing to explain: for every caption its own image comes first")
     write_result(json, to_json(every))
 
 
-def _expect_one_kind(
-    image: Path | None,
-    caption: str | None,
-    data: object,
-    ids: tuple[str, ...],
-    limit: int | None,
-    worst: int | None,
+def _expect_one_choice(
+    image: Path | None, caption: str | None, data: object, choices: dict[str, str | int | None]
 ) -> None:
-    """Raises ConfigError unless either an image with its caption or data is given, and flags that go with it."""
+    """Raises ConfigError unless either an image with its caption is given, or data with at most one choice of it."""
     if (image is None) == (data is None) or (image is not None and caption is None):
-        mend = 'Give an image and its caption ("-": from standard input), or --data.'
-        raise ConfigError("not clear what to explain", where="fastgoal explain", mend=mend)
-    if data is None and (ids or limit is not None or worst is not None):
-        flag = "--ids" if ids else "--limit" if limit is not None else "--worst"
-        raise ConfigError("nothing to choose from", where=flag, mend="Add --data, or leave it out.")
-    for flag, value in (("--limit", limit), ("--worst", worst)):
-        if value is not None and value < 1:
-            raise ConfigError(f"{value} samples", where=flag, mend="Give 1 or more.")
-    given = [flag for flag, value in (("--ids", ids), ("--limit", limit), ("--worst", worst)) if value]
+        mend = "Give an image and its caption, or --data."
+        raise ConfigError("not clear what to explain", where="explain", mend=mend)
+    given = [flag for flag, value in choices.items() if value is not None]
+    if data is None and given:
+        raise ConfigError("nothing to choose from", where=given[0], mend="Add --data, or leave it out.")
     if len(given) > 1:
-        raise ConfigError("choose the samples twice", where=" and ".join(given), mend="Keep one of them.")
+        raise ConfigError("samples are chosen twice", where=" and ".join(given), mend="Keep one of them.")
+    for flag, value in choices.items():
+        if (isinstance(value, int) and value < 1) or (isinstance(value, str) and not value.strip(" ,")):
+            raise ConfigError("no sample is chosen", where=flag, mend="Choose 1 or more.")
 
 
-def _write(every: list[Any], out: Path, title: str) -> None:
-    from fastgoal.explain.page import render
-    from fastgoal.explain.sheet import draw
-    from fastgoal.files import make_folder, write_file
+def _read_caption(given: str) -> str:
+    """What the argument says, or the file or the standard input that it names.
 
-    if out.suffix.lower() == ".png":
-        make_folder(out.parent)
-        write_file(out, draw(every[0]))
-    elif out.suffix.lower() in (".html", ".htm"):
-        make_folder(out.parent)
-        write_file(out, render(every, title))
-    else:
-        make_folder(out)
-        write_file(out / "index.html", render(every, title))
+    Raises:
+        DataError: an empty caption, or a file that cannot be read.
+    """
+    where, text = "caption", given
+    if given == "-":
+        where, text = "standard input", sys.stdin.read()
+    elif given.startswith("@"):
+        where = given[1:]
+        try:
+            text = Path(where).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8
+            raise DataError(f"the caption cannot be read ({error})", where=where, mend="Name a text file.") from None
+    if not text.strip():
+        raise DataError("the caption is empty", where=where, mend="Write what the image shows.")
+    return text.strip()
+
+
+def _write(every: Sequence[Explained], out: Path, title: str) -> None:
+    """The picture, the page, or a folder of both.
+
+    Raises:
+        DataError: the disk refuses.
+    """
+    kind = out.suffix.lower()
+    make_folder(out.parent if kind in (".png", *PAGES) else out)
+    if kind == ".png":
+        picture = draw(every[0])
+        write_file(out, png(picture))
+        print(f"{out}: {picture.width} x {picture.height} pixels")
+        return
+    write_file(out if kind in PAGES else out / "index.html", render(every, title))
+    if kind not in PAGES:
         for number, one in enumerate(every, 1):
-            write_file(out / f"{number:03d}.png", draw(one))
-    print(f"wrote {out}")
+            write_file(out / f"{number:03d}.png", png(draw(one)))
+    print(f"{out}: {len(every)} explained")
 
 
-def _tell(every: list[Any]) -> None:
-    """Similarities, and where the maps point."""
-    from fastgoal.explain.compare import pointing
-
+def describe(every: Sequence[Explained]) -> str:
+    """Similarities, ranks of worst cases, and where the maps point."""
+    lines = []
     for one in every:
-        rank = "" if one.subject.instead is None else f"rank {one.subject.instead.rank}, "
-        told = ", ".join(f"{found.model} {found.similarity:.3f}" for found in one.explanations)
-        print(f"{one.subject.id}: {rank}{told}")
+        told = ", ".join(f"{short_name(found.model)} {found.similarity:.3f}" for found in one.explanations)
+        instead = one.subject.instead
+        rank = "" if instead is None else f" (rank {instead.ranks[-1]:,} of {instead.gallery:,}, behind {instead.name})"
+        lines.append(f"{one.subject.id}{rank}: similarity {told}")
     for row in pointing(every):
         share, chance = 100 * row.hits / row.sentences, 100 * row.chance / row.sentences
-        print(
-            f"{row.model}: the most similar patch lies in the true box of {row.hits} of {row.sentences} sentences",
-            end="",
-        )
-        print(f" ({share:.0f} %; a patch at random: {chance:.0f} %)")
+        said = f"the most similar patch lies in the true box of {row.hits} of {row.sentences} sentences"
+        lines.append(f"{short_name(row.model)}: {said} ({share:.1f} %; a patch at random: {chance:.1f} %)")
+    return "\n".join(lines)

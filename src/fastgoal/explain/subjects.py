@@ -22,12 +22,15 @@ from fastgoal.models.dual_encoder import DualEncoder
 
 @dataclass(frozen=True, kw_only=True)
 class Instead:
-    """What came first in the place of a caption's own image: its name, the picture (None: it cannot be read), and the
-    rank of the own one."""
+    """What came first in the place of a caption's own image: its name and the picture (None: it cannot be read).
+
+    ranks: of the own image, by each model. gallery: how many images were ranked.
+    """
 
     name: str
     image: Image.Image | None
-    rank: int
+    ranks: tuple[int, ...]
+    gallery: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,20 +59,18 @@ def single(path: str | Path, caption: str) -> Subject:
 
 
 def subjects(source: Source, ids: Sequence[str] = (), limit: int | None = None) -> Iterator[Subject]:
-    """Samples of some data in its order: those of these ids, or the first `limit`. Unreadable images raise.
+    """Samples of some data in its order: those of these ids, or the first `limit`.
 
     Raises:
         ConfigError: an id that is not there. DataError: an image that cannot be read.
     """
     wanted = dict.fromkeys(ids)
     chosen = (sample for sample in source if not wanted or sample.id in wanted)
-    found = set()
-    for sample in islice(chosen, len(wanted) or limit):
-        found.add(sample.id)
-        yield subject(source, sample)
+    found = {sample.id: sample for sample in islice(chosen, len(wanted) or limit)}
     if missing := [one for one in wanted if one not in found]:
         some = ", ".join(sample.id for sample in islice(source, 3))
         raise ConfigError(f"no sample is called {missing[0]!r}", where="--ids", mend=f"Ids here are like {some}.")
+    return (subject(source, sample) for sample in found.values())
 
 
 def subject(source: Source, sample: Sample, instead: Instead | None = None) -> Subject:
@@ -83,20 +84,28 @@ def subject(source: Source, sample: Sample, instead: Instead | None = None) -> S
     )
 
 
-def worst(encoder: DualEncoder, source: Source, count: int) -> Iterator[Subject]:
+def worst(encoders: Sequence[DualEncoder], source: Source, count: int) -> list[Subject]:
     """The samples whose own image comes last for their caption, worst first; none whose image comes first.
+
+    Args:
+        encoders: it goes by the last of them; by the others the same samples are ranked too.
 
     Raises:
         DataError: an image that cannot be read.
     """
-    queries = evaluate_retrieval(encoder, source).queries["t2i"]
-    order_Q = np.argsort(-queries.rank_Q, kind="stable")[:count]
-    chosen = {str(queries.id_Q[row]): row for row in order_Q if queries.rank_Q[row] > 1}
+    ranked = [evaluate_retrieval(encoder, source) for encoder in encoders]
+    every = [one.queries["t2i"] for one in ranked]
+    own = every[-1]
+    order_Q = np.argsort(-own.rank_Q, kind="stable")[:count]
+    chosen = {str(own.id_Q[row]): int(row) for row in order_Q if own.rank_Q[row] > 1}
     samples = {sample.id: sample for sample in source if sample.id in chosen}
+    found = []
     for name, row in chosen.items():
-        image = "" if queries.wrong_Q is None else str(queries.wrong_Q[row])
-        instead = Instead(name=image, image=_or_none(source, image), rank=int(queries.rank_Q[row]))
-        yield replace(subject(source, samples[name]), instead=instead)
+        image = "" if own.wrong_Q is None else str(own.wrong_Q[row])
+        ranks = tuple(int(queries.rank_Q[row]) for queries in every)
+        instead = Instead(name=image, image=_or_none(source, image), ranks=ranks, gallery=ranked[-1].items)
+        found.append(replace(subject(source, samples[name]), instead=instead))
+    return found
 
 
 def _read(source: Source, uri: str) -> Image.Image:
