@@ -20,6 +20,7 @@ FLOW = (
     "watch",
     "interrupts",
     "geometry",
+    "inline",
     "data",
     "regions",
     "losses",

@@ -36,6 +36,7 @@ COMMANDS = {
     "card": "Write the card of a data set: its statistics, and where it comes from.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
+    "explain": "Show what in an image each sentence means, and which words carry the match.",
     "recipes": "The rows of both papers' tables: list, show, or run one.",
     "index": "Embed images into an index to search in.",
     "search": "Find the images of an index that a paragraph, or another image, fits best.",

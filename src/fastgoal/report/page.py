@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fastgoal.files import make_folder, write_file, write_json
+from fastgoal.inline import svg_rectangle
 from fastgoal.report import between, figures, words
 from fastgoal.report.input import PairExample, Picture, ReportInput, RetrievalExample
 from fastgoal.report.markdown import markdown
@@ -281,8 +282,8 @@ def _pair(example: PairExample, thumb: Any) -> dict[str, Any]:
     return {
         "example": example,
         "thumb": picture,
-        "region": figures.shift_box(example.region, *size),
-        "truth": figures.shift_box(example.truth, *size) if example.truth else None,
+        "region": svg_rectangle(example.region, *size),
+        "truth": svg_rectangle(example.truth, *size) if example.truth else None,
         "before": words.shorten(example.caption[:start], CONTEXT, end=False),
         "sentence": example.caption[start:end],
         "after": words.shorten(example.caption[end:], CONTEXT, end=True),
