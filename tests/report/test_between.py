@@ -67,8 +67,6 @@ def test_the_verdict_answers_for_every_rival_and_comes_back(report):
     again = from_metrics(json.loads(json.dumps(metrics(report()))))
     for told in (report(), again):
         page = html(told)
-        assert (
-            "GOAL clearly beats no-tsl" in page or "GOAL shows no clear difference" in page or "GOAL does not" in page
-        )
+        assert "GOAL clearly beats no-tsl on text-to-image joint mAP@10" in page
+        assert "Global does not beat no-tsl: it is clearly worse on" in page
         assert page.count("Given a caption, the right image comes first") == 1
-        assert "Global" in page
