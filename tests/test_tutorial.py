@@ -8,7 +8,14 @@ from tests.pages import ROOT, steps
 from fastgoal.cli import main
 
 PAGE = ROOT / "docs" / "tutorial.md"
-MADE = ("look.png", "first/index.html", "second/metrics.json", "both/index.html", "kept/model.safetensors")
+MADE = (
+    "look.png",
+    "first/index.html",
+    "second/metrics.json",
+    "both/index.html",
+    "kept/model.safetensors",
+    "index/index.json",
+)
 
 
 def test_the_tutorial_works_as_it_stands(tmp_path, monkeypatch, capsys):
