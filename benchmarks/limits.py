@@ -79,7 +79,7 @@ def read(folder: str, samples: int, keep: int | None) -> dict[str, float]:
 
 
 def measured(folder: Path, sizes: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Microseconds and bytes of memory per sample of each part, and of the table on disk."""
+    """Microseconds and bytes of memory per sample of each part."""
     for size in sizes:
         captions(folder / f"{size}.parquet", size)
     parts = {
@@ -95,10 +95,8 @@ def measured(folder: Path, sizes: Sequence[int]) -> dict[str, dict[str, float]]:
             "microseconds": 1e6 * (most["seconds"] - least["seconds"]) / (many - few),
             "bytes": 2**20 * (most["peak_mib"] - least["peak_mib"]) / (many - few),
         }
-    disk = [sum(path.stat().st_size for path in (folder / f"pairs-{size}").iterdir()) for size in sizes]
     manifest = [(folder / f"pairs-{size}" / "manifest.json").stat().st_size for size in sizes]
     shards = [-(-size // 4096) for size in sizes]
-    found["the table on disk"] = {"bytes": (disk[1] - disk[0]) / (many - few)}
     found["the manifest, per shard"] = {"bytes": (manifest[1] - manifest[0]) / (shards[1] - shards[0])}
     return found
 
