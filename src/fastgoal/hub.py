@@ -13,14 +13,14 @@ from typing import Any
 import yaml
 
 from fastgoal.files import write_file
+from fastgoal.models.folder import BUNDLED, HUB_ID
 
 UNKNOWN = "unknown"
 """The hub's word for a licence that nobody has named."""
 INHERITED = ("license", "license_name", "license_link", "base_model", "language", "datasets")
 """What a model that was made from another one says as that one does."""
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 TASK = "image-text-retrieval"
-_HEAD = re.compile(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", re.DOTALL)
+_HEAD = re.compile(r"\A---[ \t]*\r?\n(.*?)\n---[ \t\r]*(\n|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,13 @@ def add_results(card: Path, measured: Iterable[Measured]) -> None:
     said = read_metadata(card)
     if not said:
         return
-    text = card.read_text(encoding="utf-8")
-    (old,) = said.get("model-index") or [{"name": _identifier(text.partition("\n# ")[2].partition("\n")[0])}]
-    results = {_key(result): result for result in old.get("results", [])}
-    results |= {_key(result): result for result in (one.to_result() for one in measured)}
-    said |= {"metrics": ["recall"], "model-index": [{**old, "results": list(results.values())}]}
-    new = front_matter(said) + text[text.index("\n---", 3) + len("\n---") :]
-    if new != text:
-        write_file(card, new)
+    text, new = card.read_text(encoding="utf-8"), [one.to_result() for one in measured]
+    (old, *others) = said.get("model-index") or [{"name": _identifier(text.partition("\n# ")[2].partition("\n")[0])}]
+    kept = [result for result in old.get("results", []) if _key(result) not in map(_key, new)]
+    said = {"metrics": ["recall"], **said, "model-index": [{**old, "results": kept + new}, *others]}
+    whole = front_matter(said) + _HEAD.sub("\n", text, count=1)
+    if whole != text:
+        write_file(card, whole)
 
 
 def front_matter(metadata: Mapping[str, Any]) -> str:
@@ -90,13 +89,13 @@ def descent(model: str) -> dict[str, Any]:
     Args:
         model: a local folder, a hub id (which is then the base, and whose card is not fetched), or `tiny`.
     """
-    bundled = files("fastgoal") / "assets" / model / "README.md"
-    card = Path(model) / "README.md" if Path(model).is_dir() else Path(str(bundled))
-    said = read_metadata(card)
-    own = {name: said[name] for name in INHERITED if name in said}
-    if not Path(model).is_dir() and HUB_ID.fullmatch(model):
-        own["base_model"] = model
-    return {"license": UNKNOWN, **own}
+    if model == BUNDLED:
+        said = read_metadata(Path(str(files("fastgoal") / "assets" / BUNDLED / "README.md")))
+    elif model and Path(model).is_dir():
+        said = read_metadata(Path(model) / "README.md")
+    else:
+        said = {"base_model": model} if HUB_ID.fullmatch(model) else {}
+    return {"license": UNKNOWN, **{name: said[name] for name in INHERITED if name in said}}
 
 
 def _identifier(name: str) -> str:
@@ -109,5 +108,5 @@ def _metric(name: str) -> str:
     return name.partition(",")[0].replace("R@", "recall_at_").replace("mAP@", "map_at_")
 
 
-def _key(result: Mapping[str, Any]) -> tuple[str, str]:
-    return result["task"].get("name", ""), result["dataset"]["name"]
+def _key(result: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    return result.get("task", {}).get("name"), result.get("dataset", {}).get("name")

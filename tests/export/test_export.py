@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from fastgoal.errors import ConfigError, ModelError
 from fastgoal.export import FORMATS, export
 from fastgoal.hub import descent
+from fastgoal.models.dual_encoder import DualEncoder
 
 SMALL_DISK = """
 import resource, sys
@@ -52,6 +53,12 @@ def test_an_unknown_format_is_refused_with_those_there_are(families, tmp_path):
         export(families["tiny"], tmp_path / "out", "tflite")
 
 
+def test_a_model_elsewhere_is_refused(tmp_path, small_clip_folder):
+    encoder = DualEncoder.load(small_clip_folder).to("meta")
+    with pytest.raises(ConfigError, match="device meta: models are exported from the CPU"):
+        export(encoder, tmp_path / "out", "onnx")
+
+
 def test_what_a_kill_left_is_cleared(families, tmp_path):
     left = tmp_path / ".out.writing"
     left.mkdir()
@@ -75,6 +82,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_the_card_says_what_the_models_own_says(tmp_path):
     assert descent("tiny") == {"license": "apache-2.0"}
+    assert descent("") == {"license": "unknown"}
     assert descent("openai/clip-vit-base-patch16") == {
         "license": "unknown",
         "base_model": "openai/clip-vit-base-patch16",

@@ -1,6 +1,7 @@
 """A data set card in the hub's form: YAML metadata, then what a reader wants to know, in one screen.
 
-What only the author can know, the licences above all, stays a TODO that cannot be overlooked.
+What only the author can know, the licences above all, stays a TODO that cannot be overlooked; the metadata, which the
+hub checks, says `unknown` there.
 """
 
 from collections.abc import Iterable, Mapping

@@ -58,12 +58,16 @@ def export(encoder: DualEncoder, out: str | Path, format: str) -> Exported:
         format: `onnx`, `sentence-transformers` or `open-clip`.
 
     Raises:
-        ConfigError: there is no such format, it cannot hold this model, or its library is not installed.
+        ConfigError: there is no such format, it cannot hold this model, or its library is not installed; a model that
+            is not on the CPU.
         ModelError: the folder is not empty; the other library gives other embeddings.
         DataError: the disk refuses.
     """
     if format not in FORMATS:
         raise ConfigError(f"there is no format {format!r}", where="format", mend=f"Use {', '.join(FORMATS)}.")
+    if encoder.device.type != "cpu":
+        mend = "Load it with device='cpu'."
+        raise ConfigError("models are exported from the CPU", where=f"device {encoder.device}", mend=mend)
     out, begin = Path(out), time.perf_counter()
     expect_free(out)
     make_folder(out.parent)

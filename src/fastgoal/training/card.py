@@ -12,7 +12,8 @@ from typing import Any
 import torch
 import transformers
 
-from fastgoal.hub import HUB_ID, Measured, descent, front_matter, model_index
+from fastgoal.hub import Measured, descent, front_matter, model_index
+from fastgoal.models.folder import HUB_ID
 from fastgoal.training.config import TrainConfig
 
 _USAGE = """\
