@@ -17,8 +17,10 @@ from fastgoal.explain.explanation import Floats
 from fastgoal.geometry import Box, clip_box
 
 COLOURS = "inferno"
-LEAST, MOST = 0.2, 0.75
+LEAST, MOST = 0.25, 0.8
 """How much of the picture the lowest and the highest patch cover."""
+GREYED = 0.85
+"""How much of a picture's own colour is taken out under a map, where it would be read as heat."""
 Corners = tuple[int, int, int, int]
 
 
@@ -50,7 +52,7 @@ def with_heat(small: Image.Image, heat_GG: Floats, view: Box, width: int, height
     x1, y1, x2, y2 = _corners(view, small, width, height)
     pale = Image.blend(small, Image.new("RGB", small.size, "white"), 0.7)
     seen = _corners(clip_box(view, width, height), small, width, height)
-    pale.paste(small.crop(seen), seen[:2])
+    pale.paste(Image.blend(small, small.convert("L").convert("RGB"), GREYED).crop(seen), seen[:2])
     layer = Image.new("RGBA", small.size)
     layer.paste(heat_image(heat_GG, max(1, x2 - x1), max(1, y2 - y1)), (x1, y1))
     return Image.alpha_composite(pale.convert("RGBA"), layer).convert("RGB")

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from fastgoal.checking.picture import COLOURS, font_of
 from fastgoal.data.samples import Span
-from fastgoal.explain.compare import Explained, Judged, top_patch
+from fastgoal.explain.compare import Explained, top_patch
 from fastgoal.explain.explanation import Explanation
 from fastgoal.explain.overlay import fitted, mark, numbered, outline, with_heat
 from fastgoal.explain.prose import Piece, lay_out, shades, write
@@ -23,7 +23,7 @@ HALF = (WIDTH - 2 * MARGIN - GAP) // 2
 PANEL, TILE = (HALF - GAP) // 2, 200
 """Longest side of an image in a panel, and in a sentence's cell."""
 SIZE, LEADING, SMALL = 15, 23, 13
-INK, GREY, TRUE, HIT, MISS = "#22211e", "#6b6861", "#ffffff", "#2c6e49", "#a3293d"
+INK, GREY, TRUE, HIT, MISS, RULE = "#22211e", "#6b6861", "#ffffff", "#2c6e49", "#a3293d", "#dedad0"
 MOST_LINES = 40
 LEGEND = (
     "Heat: how similar each patch is to the sentence by itself, from the least (dark) to the most (bright, ring) of a "
@@ -141,23 +141,26 @@ def _instead(one: Explained) -> Image.Image:
 
 
 def _sentences(one: Explained) -> list[Image.Image]:
-    """Rows of two cells."""
-    cells = [_cell(one, index) for index in range(len(one.explanations[0].sentences))]
-    return [beside(cells[start : start + 2], GAP) for start in range(0, len(cells), 2)]
+    """Rows of cells, as many in each as there is room for."""
+    columns = 2 if len(one.explanations) > 1 else 3
+    width = (WIDTH - 2 * MARGIN - GAP * (columns - 1)) // columns
+    cells = [_cell(one, index, width) for index in range(len(one.explanations[0].sentences))]
+    return [beside(cells[start : start + columns], GAP) for start in range(0, len(cells), columns)]
 
 
-def _cell(one: Explained, index: int) -> Image.Image:
+def _cell(one: Explained, index: int, width: int) -> Image.Image:
     tiles = [_tile(one, column, index) for column in range(len(one.explanations))]
     pictures = beside(tiles, GAP)
-    first, width = one.explanations[0].sentences[index], HALF - pictures.width - GAP
-    font, (start, end) = font_of(SIZE), first.span
-    placed = lay_out(one.subject.caption[start:end], font, width, {start: index + 1}, start)
-    said = _written(placed, width, TILE // LEADING, INK if first.visible else GREY)
-    notes = [_text("beyond the text limit", width, size=SMALL, ink=MISS)] if not first.visible else []
+    first, rest = one.explanations[0].sentences[index], width - pictures.width - GAP
+    start, end = first.span
+    placed = lay_out(one.subject.caption[start:end], font_of(SIZE), rest, {start: index + 1}, start)
+    said = [_written(placed, rest, TILE // LEADING, INK if first.visible else GREY)]
+    if not first.visible:
+        said.append(_text("beyond the text limit", rest, size=SMALL, ink=MISS))
     if one.instead_scores:
         told = f"in what came first: {one.instead_scores[index]:.3f}"
-        notes.append(_text(told, width, size=SMALL, ink=GREY))
-    return below([Image.new("RGB", (HALF, 1), "#dedad0"), beside([pictures, below([said, *notes], 2)], GAP)], 10)
+        said.append(_text(told, rest, size=SMALL, ink=GREY))
+    return below([Image.new("RGB", (width, 1), RULE), beside([pictures, below(said, 2)], GAP)], 10)
 
 
 def _tile(one: Explained, column: int, index: int) -> Image.Image:
@@ -166,27 +169,21 @@ def _tile(one: Explained, column: int, index: int) -> Image.Image:
     sentence, small = found.sentences[index], fitted(one.subject.image, TILE)
     if sentence.heat_GG is not None:
         small = with_heat(small, sentence.heat_GG, found.view, found.width, found.height)
-    if sentence.box is not None:
-        outline(small, sentence.box, found.width, found.height, _colour(index))
     for box in one.subject.boxes(sentence.span):
         outline(small, box, found.width, found.height, TRUE, dashed=True)
+    if sentence.box is not None:
+        outline(small, sentence.box, found.width, found.height, _colour(index), inset=3)  # the two may be equal
     if (patch := top_patch(found, index)) is not None:
         mark(small, patch, found.width, found.height)
-    lines = [_text(f"{sentence.score:.3f} region" if sentence.box else f"{sentence.score:.3f} image", TILE, size=SMALL)]
-    if len(one.explanations) > 1:
-        lines.insert(0, _text(short_name(found.model), TILE, size=SMALL, ink=GREY, most=1))
-    lines.append(_pointed(sentence.heat_GG is not None, judged))
+    names = [short_name(found.model)] if len(one.explanations) > 1 else []
+    lines = [_text(name, TILE, size=SMALL, ink=GREY, most=1) for name in names]
+    lines.append(_text(f"{sentence.score:.3f} {'region' if sentence.box else 'image'}", TILE, size=SMALL))
+    if sentence.heat_GG is None:
+        lines.append(_text("no patch projection, so no map", TILE, size=SMALL, ink=GREY))
+    elif judged is not None:
+        told, ink = ("points at it", HIT) if judged.hit else ("points elsewhere", MISS)
+        lines.append(_text(told, TILE, size=SMALL, ink=ink))
     return below([*lines, small], 0)
-
-
-def _pointed(heat: bool, judged: Judged | None) -> Image.Image:
-    if not heat:
-        return _text("no patch projection: no map", TILE, size=SMALL, ink=GREY)
-    if judged is None:
-        return _text("no true box", TILE, size=SMALL, ink=GREY)
-    if judged.hit:
-        return _text("points at it", TILE, size=SMALL, ink=HIT)
-    return _text("points elsewhere", TILE, size=SMALL, ink=MISS)
 
 
 def _colour(sentence: int) -> str:
