@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || echo python3)
 BIN := .venv/bin
 
-.PHONY: demo test lint types soak bench clean
+.PHONY: demo test lint types soak docs bench clean
 
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -25,11 +25,15 @@ types: .venv/.installed
 soak: .venv/.installed  ## every long command killed, signalled and out of disk space, over and over; about twenty minutes
 	$(BIN)/python -m tests.soak
 
-bench: .venv/.installed  ## fastgoal beside the obvious way, on this machine; about half an hour on two cores
+docs: .venv/.installed  ## the documentation as a site in build/site, without network
+	$(BIN)/mkdocs build --quiet
+
+bench: .venv/.installed  ## fastgoal beside the obvious way, on this machine; about forty minutes on two cores
 	$(BIN)/fastgoal bench decode
 	$(BIN)/fastgoal bench eval
 	$(BIN)/fastgoal bench match
 	$(BIN)/fastgoal bench step
+	$(BIN)/fastgoal bench search
 
 clean:
 	rm -rf .venv demo

@@ -1,18 +1,12 @@
 """The README's commands, run as they stand in an empty folder, but for the two `make` lines and the activation."""
 
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from tests.pages import ROOT, blocks, run
 
-README = Path(__file__).parents[1] / "README.md"
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+README = ROOT / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +14,8 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
 
 
-def run(command, folder, **options):
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, **options)
-    assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
 def test_commands_work_as_they_stand(folder):
-    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    lines = [line for block in blocks(README, "bash") for line in block.splitlines()]
     commands = [line for line in lines if not line.startswith(("make ", "source "))]
     assert [line for line in lines if line.startswith("make ")] == ["make demo", "make test"]
     assert len(commands) >= 7
@@ -44,7 +26,7 @@ def test_commands_work_as_they_stand(folder):
 
 
 def test_python_examples_work_as_they_stand(folder):
-    examples = blocks("python")
+    examples = blocks(README, "python")
     assert len(examples) == 2
     printed = run([sys.executable, "-c", examples[0]], folder)
     assert "R@1" in printed.splitlines()[-1]

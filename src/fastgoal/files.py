@@ -90,7 +90,7 @@ def replace_folder(new: Path, place: Path) -> None:
     """Force the files of `new` to disk and put it at `place`. A kill in between leaves the old one as `place.old`;
     `recover_folder` puts it back.
     """
-    for path in (*new.iterdir(), new):
+    for path in (*new.rglob("*"), new):
         force_to_disk(path)
     old = _old(place)
     shutil.rmtree(old, ignore_errors=True)

@@ -12,9 +12,7 @@ from tests.bad_input.cases import CASES, LEFT_OUT, REFUSED, Case, good, match
 
 from fastgoal.cli import main
 
-TOPICS = ("benchmarks", "captioning", "checkpoints", "evaluation", "models", "regions", "remote", "reranking", "search")
-TOPICS += ("serve",)
-for topic in TOPICS:
+for topic in sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("test_")):
     importlib.import_module(f"tests.bad_input.{topic}")  # registers its cases
 
 DOCS = Path(__file__).parents[2] / "docs" / "bad-input.md"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from huggingface_hub import DatasetCard
 from tests.captioning.conftest import draw
 
 from fastgoal.captioning import Captioner, CaptionSettings, caption, open_pictures
@@ -105,8 +106,11 @@ def parts(card):
 def test_a_card_is_the_hubs_and_says_what_is_left_to_do(pairs, text_model):
     facts, _ = gather(pairs, text_model)
     metadata, rows, body = parts(data_card(facts, Licences()))
-    assert metadata["license"] == "TODO"
+    assert DatasetCard(data_card(facts, Licences())).data.to_dict() == metadata
+    assert metadata["license"] == "unknown"
     assert metadata["size_categories"] == ["n<1K"]
+    assert metadata["configs"] == [{"config_name": "default", "data_files": "shard-*.parquet"}]
+    assert list(pairs.glob("shard-*.parquet"))
     assert metadata["language"] == ["en"]
     assert "synthetic" not in metadata["tags"]
     assert rows["images"].startswith("TODO")

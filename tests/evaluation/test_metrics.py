@@ -101,6 +101,21 @@ def test_blocks_and_chunks_do_not_matter(monkeypatch):
     assert np.array_equal(whole.rank_QJ, small.rank_QJ)
 
 
+def test_the_best_wrong_item_equals_sorting_by_hand():
+    query, item, query_group, item_group = problem(np.random.default_rng(3), 150, 400, 60, 5, True)
+    found = relevant_ranks(query, item, query_group, item_group, wrong=True, block=64)
+    assert np.array_equal(found.rank_QJ, relevant_ranks(query, item, query_group, item_group).rank_QJ)
+    for scores, group, wrong in zip(query @ item.T, query_group, found.wrong_Q, strict=True):
+        assert item_group[wrong] != group
+        assert scores[wrong] == scores[item_group != group].max()
+
+
+def test_where_every_item_is_relevant_none_is_wrong():
+    ones = np.ones((2, 3), np.float32)
+    assert relevant_ranks(ones, ones, [4, 4], [4, 4], wrong=True).wrong_Q.tolist() == [-1, -1]
+    assert relevant_ranks(ones, ones, [4, 4], [4, 4]).wrong_Q is None
+
+
 @pytest.mark.parametrize("items", [2, 5, 37, 1003])
 @pytest.mark.parametrize("queries", [1, 7, 65])
 def test_a_model_that_says_the_same_of_everything_gets_nothing(queries, items):

@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 
-from fastgoal.report.figures import POINTS, curves, series_of, shift_box, thumbnail, ticks
+from fastgoal.report.figures import POINTS, curves, series_of, thumbnail, ticks
 from fastgoal.report.words import count, percent, seconds, shorten, shown, sources, tied
 
 
@@ -37,10 +37,6 @@ def test_thumbnail_takes_any_mode_and_never_enlarges(mode):
 def test_thumbnail_of_a_broken_file_is_none(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"")
     assert thumbnail(tmp_path / "broken.jpg") is None
-
-
-def test_boxes_are_cut_to_the_image():
-    assert shift_box((-4, 5, 50, 300), 40, 100) == {"x": 0, "y": 5, "width": 40, "height": 95}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Several runs in one report: what is equal stands once, the rest under its run's name; unlike test sets are named."""
 
+from dataclasses import replace
+
 import pytest
 
 from fastgoal.errors import ConfigError
@@ -29,6 +31,15 @@ def test_equal_models_stand_once_and_others_under_their_runs_name():
     assert [(pair["a"], pair["b"]) for pair in both.paired] == [("goal (first)", "base"), ("goal (second)", "base")]
     assert both.doubts == ["second: few images"]
     assert (both.headline, both.commands) == ("goal (first)", ["x", "x"])
+
+
+def test_a_model_that_some_runs_share_stands_there_once():
+    other = run(30.0)
+    other = replace(other, results={**other.results, "base": {"p": {**BASE["p"], "t2i": {"R@1": 21.0}}}})
+    every = together({"first": run(30.0), "second": run(40.0), "third": other}, "all")
+    assert every.models == ["base (first)", "goal (first)", "goal (second)", "base (third)"]
+    assert every.results["base (third)"]["p"]["t2i"] == {"R@1": 21.0}
+    assert every.paired[-1]["a"] == "goal (first)"  # the same figures as in the third
 
 
 def test_test_sets_of_different_sizes_are_named():

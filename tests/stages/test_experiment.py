@@ -4,10 +4,12 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from fastgoal.data.images import read_image
 from fastgoal.data.scenes import ScenesConfig, write_scenes
@@ -62,6 +64,21 @@ def test_a_mixture_is_halfway_for_every_seed(finished):
         tuned, mixed = DualEncoder.load(tuned).state_dict(), DualEncoder.load(mixed).state_dict()
         assert all(torch.allclose(mixed[key], (base[key] + tuned[key]) / 2, atol=1e-7) for key in base)
         assert any(not torch.equal(mixed[key], tuned[key]) for key in base)
+
+
+def test_the_cards_say_what_was_measured(experiment, finished):
+    _, record = finished
+    for name in ("global", "goal with true pairs", "goal"):
+        for seed, folder in enumerate(record.folders[name]):
+            said = ModelCard.load(Path(folder) / "README.md").data
+            assert (said.license, said.language) == ("apache-2.0", ["en"])  # the bundled model's, and the captions'
+            found = {(r.task_name, r.dataset_name, r.metric_name): r.metric_value for r in said.eval_results}
+            for protocol, each in record.results[name].items():
+                for metric, value in each[seed].t2i.items():
+                    assert found[protocol, experiment.test.name, f"{metric}, text to image"] == pytest.approx(
+                        value, abs=0.006
+                    )
+            assert ("validation", "val", "R@1, mean of both directions") in found
 
 
 def test_contrasts_are_differences_of_the_means_over_seeds(finished):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub import ModelCard
 from transformers import CLIPModel, CLIPProcessor
 
 from fastgoal.errors import ConfigError, FastgoalError
@@ -209,6 +210,11 @@ def test_the_best_weights_are_kept_and_are_a_plain_folder(
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "| weights of step | 6 |" in card
     assert "30.00 % (before training: 90.00)" in card
+    said = ModelCard(card).data  # as the hub reads it
+    assert (said.license, said.language, said.library_name) == ("unknown", ["en"], "transformers")
+    assert [(r.task_name, r.dataset_name, r.metric_value) for r in said.eval_results] == [
+        ("validation", "held-out samples", 30.0)
+    ]
     assert not encoder.training
 
 

@@ -1,6 +1,7 @@
 """A data set card in the hub's form: YAML metadata, then what a reader wants to know, in one screen.
 
-What only the author can know, the licences above all, stays a TODO that cannot be overlooked.
+What only the author can know, the licences above all, stays a TODO that cannot be overlooked; the metadata, which the
+hub checks, says `unknown` there.
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,15 +9,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import yaml
-
 from fastgoal.card.facts import DataFacts, LocalFacts, Similarity
 from fastgoal.checking.captions import Spread
 from fastgoal.checking.language import UNKNOWN
+from fastgoal.hub import UNKNOWN as UNKNOWN_LICENCE
+from fastgoal.hub import front_matter
 
 TODO = "TODO"
-_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-_ABOVE = "n>10M"
+_SIZES = (
+    *((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M")),
+    *((10**8, "10M<n<100M"), (10**9, "100M<n<1B")),
+)
+_ABOVE = "1B<n<10B"
 Row = tuple[str, str]
 
 
@@ -59,13 +63,15 @@ def _front_matter(facts: DataFacts, licences: Licences, title: str, language: st
     tags = ["long-captions", "image-text-retrieval", "clip", "fastgoal"] + ["synthetic"] * bool(facts.captioner)
     metadata = {
         "pretty_name": title,
-        "license": licences.collection or TODO,
+        "license": licences.collection or UNKNOWN_LICENCE,
         "language": [language],
         "task_categories": ["image-to-text", "text-to-image"],
         "size_categories": [next((name for most, name in _SIZES if facts.samples < most), _ABOVE)],
+        "annotations_creators": ["machine-generated"] * bool(facts.captioner),
         "tags": tags,
+        "configs": [{"config_name": "default", "data_files": "shard-*.parquet"}] if facts.local else [],
     }
-    return f"---\n{yaml.safe_dump(metadata, sort_keys=False, allow_unicode=True)}---"
+    return front_matter(metadata)
 
 
 def _guessed(facts: DataFacts) -> str:

@@ -74,7 +74,7 @@ def draw_sample(sample: Sample, image: Image.Image, language: str) -> Image.Imag
     """One sample: image and boxes on the left, name and caption on the right."""
     sentences = split_sentences(sample.caption, language)
     small = _with_boxes(image, sample.regions, sentences)
-    font = _font()
+    font = font_of()
     words = list(_laid_out(sample.caption, sentences, font))
     lines = min(words[-1].line + 1, _MOST_LINES) if words else 0
     row = Image.new("RGB", (_IMAGE + _MARGIN + _TEXT, max(small.height, _LEADING * (lines + 1) + 8)), "white")
@@ -119,7 +119,7 @@ def _laid_out(caption: str, sentences: Sequence[Span], font: ImageFont.FreeTypeF
     x, line = 0.0, 0
     space = font.getlength(" ")
     for text, colour in _coloured(caption, sentences):
-        for piece in _pieces(text, font):
+        for piece in pieces(text, font, _TEXT):
             width = font.getlength(piece)
             if x and x + width > _TEXT:
                 x, line = 0.0, line + 1
@@ -137,15 +137,16 @@ def _coloured(caption: str, sentences: Sequence[Span]) -> Iterator[tuple[str, st
     yield from ((word, _GREY) for word in caption[end:].split())
 
 
-def _pieces(word: str, font: ImageFont.FreeTypeFont) -> Iterator[str]:
+def pieces(word: str, font: ImageFont.FreeTypeFont, width: float) -> Iterator[str]:
+    """A word, or what fits into `width` pixels of it at a time."""
     while word:
         cut = len(word)
-        while cut > 1 and font.getlength(word[:cut]) > _TEXT:
-            cut = min(cut - 1, int(cut * _TEXT / font.getlength(word[:cut])) + 1)
+        while cut > 1 and font.getlength(word[:cut]) > width:
+            cut = min(cut - 1, int(cut * width / font.getlength(word[:cut])) + 1)
         yield word[:cut]
         word = word[cut:]
 
 
-def _font() -> ImageFont.FreeTypeFont:
+def font_of(size: int = _SIZE) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib brings along: Latin, Greek, Cyrillic, Arabic; what it lacks shows as boxes."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), _SIZE)
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

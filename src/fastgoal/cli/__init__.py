@@ -36,14 +36,16 @@ COMMANDS = {
     "card": "Write the card of a data set: its statistics, and where it comes from.",
     "train": "Fine-tune a model on matched pairs.",
     "eval": "Evaluate a model by a named protocol.",
+    "explain": "Show what in an image each sentence means, and which words carry the match.",
     "recipes": "The rows of both papers' tables: list, show, or run one.",
     "index": "Embed images into an index to search in.",
     "search": "Find the images of an index that a paragraph, or another image, fits best.",
+    "serve": "Serve an index: a page to search it, and a JSON API.",
     "report": "Make one report page from one or several finished demos and runs.",
     "stretch": "Give a model more text positions, as Long-CLIP does.",
     "convert": "Turn a checkpoint of OpenAI CLIP, Long-CLIP, GOAL or open_clip into a model folder.",
     "blend": "Mix the weights of a base and its fine-tuned model, and find how much of each is best.",
-    "serve": "Serve an index: a page to search it, and a JSON API.",
+    "export": "Write a model for another library: ONNX, sentence-transformers, open_clip.",
     "bench": "Measure speed, memory and growth beside the obvious way, on this machine.",
 }
 

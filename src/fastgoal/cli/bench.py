@@ -208,6 +208,41 @@ def scale(
 
 
 @bench.command
+def cost(
+    *,
+    model: str = "tiny",
+    samples: int = 300,
+    times: int = 10,
+    batch: int = 16,
+    device: Device = "cpu",
+    json: Json = None,
+) -> None:
+    """What matching and training will cost here, forecast from small runs and checked on a large one.
+
+    Fits seconds per run, per sample, and per operation of either tower to runs that differ in crops, in tokens and in
+    samples; a run TIMES as large says how far off the forecast is. Then what a million samples and more will take, on
+    this device. Images are small (drawn scenes, 320 px): add the reading of photographs, which `fastgoal bench step`
+    measures. Takes about seven minutes on two cores with `tiny`.
+
+    Example: `fastgoal bench cost --model runs/goal/model --samples 2000 --batch 256 --device cuda`
+
+    Args:
+        model: a CLIP of ViT-B/16's shape with random weights (`vit-b-16`), a local folder, a hub id, or `tiny`.
+        samples: of the runs that the forecast is fitted to.
+        times: as many more has the run that checks it.
+        batch: samples of a training step.
+    """
+    from fastgoal.bench.cost import CostBench
+
+    expect_sizes({"--samples": [samples], "--times": [times]})
+    if not 2 <= batch <= samples // 3:
+        mend = "Give 2 or more, and at least three times as many --samples."
+        raise ConfigError(f"{batch} samples of a step with {samples} of a run", where="--batch", mend=mend)
+    quiet_libraries()
+    publish(CostBench(model=model, samples=samples, times=times, batch=batch, device=device).rows(), json, device)
+
+
+@bench.command
 def search(
     *,
     images: int = 100_000,

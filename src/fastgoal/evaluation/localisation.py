@@ -183,7 +183,7 @@ def _ranks(
                 mend = "The model has diverged; use an earlier checkpoint."
                 raise ModelError("patch similarities are not finite", where=encoder.name, mend=mend)
             centre_P2 = patch_centres(*views.size_of[image], encoder.fit, encoder.grid)
-            inside_SP = np.stack([_inside(centre_P2, sentences[index].boxes) for index in own])
+            inside_SP = np.stack([inside(centre_P2, sentences[index].boxes) for index in own])
             rank_S[own], inside_S[own] = best_rank(sim_SP, inside_SP), inside_SP.sum(1)
     return rank_S, inside_S
 
@@ -207,7 +207,8 @@ def patch_centres(width: int, height: int, fit: ImageFit, grid: int) -> Floats:
     return np.stack([np.tile(x_G, grid), np.repeat(y_G, grid)], 1)
 
 
-def _inside(centre_P2: Floats, boxes: Sequence[Box]) -> Bools:
+def inside(centre_P2: Floats, boxes: Sequence[Box]) -> Bools:
+    """Which of some points, P x 2, lie in any of some boxes (half-open)."""
     box_V14 = np.asarray(boxes, dtype=np.float64)[:, None]
     within_VP2 = (box_V14[..., :2] <= centre_P2) & (centre_P2 < box_V14[..., 2:])
     return np.asarray(within_VP2.all(-1).any(0))

@@ -48,10 +48,18 @@ class RelevantRanks:
 
     rank_QJ: rank of the j-th best relevant item, from 1; `NO_RANK` beyond the number of relevant items.
     relevant_Q: number of relevant items of each query, also where more than J.
+    wrong_Q: index of the item with the highest score among those that are not relevant, -1 where there is none; what
+        comes first wherever the first rank is not 1. None if it was not asked for.
     """
 
     rank_QJ: Ints
     relevant_Q: Ints
+    wrong_Q: Ints | None = None
+
+    @property
+    def first_Q(self) -> Ints:
+        """Rank of the best relevant item."""
+        return self.rank_QJ[:, 0]
 
 
 def relevant_ranks(
@@ -62,6 +70,7 @@ def relevant_ranks(
     *,
     depth: int = 1,
     block: int | None = None,
+    wrong: bool = False,
 ) -> RelevantRanks:
     """Ranks of the `depth` best relevant items of every query, ties counted against them.
 
@@ -71,6 +80,7 @@ def relevant_ranks(
         query_group_Q, item_group_N: ids; an item is relevant for the queries of its own group.
         depth: relevant items ranked per query; 1 is enough for recall, k for AP@k.
         block: queries per strip; None fits the strip to the processor's memory.
+        wrong: find the best item that is not relevant as well (adds some percent to the time).
 
     Raises:
         DataError: shapes that do not match, or a query without a relevant item.
@@ -79,10 +89,13 @@ def relevant_ranks(
     query, item = _checked(query_QD, "query"), _checked(item_ND, "item")
     groups = _Groups.of(query_group_Q, item_group_N, len(query), len(item))
     rank_QJ = np.full((len(query), min(depth, int(groups.count_Q.max(initial=1)))), NO_RANK, dtype=np.int64)
+    wrong_Q = np.empty(len(query), dtype=np.int64) if wrong else None
     for part, scores_BN in score_strips(query, item, block=block):
         ranks_BJ = _strip_ranks(scores_BN, groups, part, depth)
         rank_QJ[part, : ranks_BJ.shape[1]] = ranks_BJ
-    return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q)
+        if wrong_Q is not None:
+            wrong_Q[part] = _best_wrong(scores_BN, groups, part)
+    return RelevantRanks(rank_QJ=rank_QJ, relevant_Q=groups.count_Q, wrong_Q=wrong_Q)
 
 
 def score_strips(
@@ -125,6 +138,14 @@ def _strip_ranks(scores_BN: torch.Tensor, groups: "_Groups", part: slice, depth:
     others_BJ = _count_reaching(scores_BN, own_BJ) - _count_reaching(own_BR, own_BJ)
     ranks_BJ = others_BJ + torch.arange(1, own_BJ.shape[1] + 1, device=own_BJ.device)
     return ranks_BJ.masked_fill(own_BJ == -torch.inf, NO_RANK).cpu().numpy()
+
+
+def _best_wrong(scores_BN: torch.Tensor, groups: "_Groups", part: slice) -> Ints:
+    """The best item of each query of a strip that is not relevant, or -1. The scores of those that are get lost."""
+    index_BR, valid_BR = groups.relevant(part)
+    own_BR = torch.as_tensor(np.where(valid_BR, index_BR, index_BR[:, :1]), device=scores_BN.device)
+    best_B, item_B = scores_BN.scatter_(1, own_BR, -torch.inf).max(1)
+    return item_B.masked_fill(best_B == -torch.inf, -1).cpu().numpy()
 
 
 def _count_reaching(scores_BN: torch.Tensor, own_BJ: torch.Tensor) -> torch.Tensor:
@@ -194,7 +215,7 @@ def first_relevant_rank(
     block: int | None = None,
 ) -> Ints:
     """Rank, from 1, of the best relevant item of every query. Arguments and errors as in `relevant_ranks`."""
-    return relevant_ranks(query_QD, item_ND, query_group_Q, item_group_N, block=block).rank_QJ[:, 0]
+    return relevant_ranks(query_QD, item_ND, query_group_Q, item_group_N, block=block).first_Q
 
 
 def recall_at(rank_Q: Ints, k: int) -> Floats:

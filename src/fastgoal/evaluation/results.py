@@ -37,12 +37,15 @@ class Queries:
     id_Q: stable names, equal for every model evaluated on the same data. image_Q: the image each belongs to; queries of
         one image are resampled together. rank_Q: rank of the first relevant item, from 1. values: metric -> Q values
         whose mean is the figure (0..1; changes -1..1; beyond 1 where a query's weight is).
+    wrong_Q: name of the best item that is not relevant, which is what came first wherever the rank is not 1; empty
+        where every item is relevant. None where it was not kept.
     """
 
     id_Q: npt.NDArray[np.str_]
     image_Q: npt.NDArray[np.str_]
     rank_Q: Ints
     values: Mapping[str, Floats]
+    wrong_Q: npt.NDArray[np.str_] | None = None
 
     def summary(self, seed: int) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
         """Means and their 95 % intervals, both in percent."""
@@ -134,6 +137,7 @@ class EvalResult:
         flat: dict[str, npt.NDArray[Any]] = {}
         for way, queries in self.queries.items():
             own = {"id": queries.id_Q, "image": queries.image_Q, "rank": queries.rank_Q, **queries.values}
+            own |= {} if queries.wrong_Q is None else {"wrong": queries.wrong_Q}
             flat |= {f"{way}/{name}": array for name, array in own.items()}
         return flat
 
@@ -144,7 +148,8 @@ class EvalResult:
             own = {key.removeprefix(f"{way}/"): arrays[key] for key in arrays if key.startswith(f"{way}/")}
             if own:
                 id_Q, image_Q, rank_Q = (own.pop(name) for name in ("id", "image", "rank"))
-                queries[way] = Queries(id_Q=id_Q, image_Q=image_Q, rank_Q=rank_Q, values=own)
+                wrong_Q = own.pop("wrong", None)
+                queries[way] = Queries(id_Q=id_Q, image_Q=image_Q, rank_Q=rank_Q, values=own, wrong_Q=wrong_Q)
         return replace(self, queries=queries)
 
     def save(self, path: str | Path) -> None:

@@ -13,6 +13,7 @@ Shapes: Q captions, S sentences, N distinct images, D joint dimensions.
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,15 @@ import numpy.typing as npt
 from fastgoal.data.sentences import split_sentences
 from fastgoal.data.source import Source
 from fastgoal.embed import embed_images, embed_texts
-from fastgoal.evaluation.metrics import Embeddings, Ints, first_relevant_rank, recall_at
+from fastgoal.evaluation.metrics import Embeddings, RelevantRanks, recall_at, relevant_ranks
 from fastgoal.evaluation.protocols import PROTOCOLS, Protocol
 from fastgoal.evaluation.reranking import expect_reranker
 from fastgoal.evaluation.reranking import rerank as rerank_first
 from fastgoal.evaluation.results import Direction, EvalResult, Queries, make_result
 from fastgoal.evaluation.views import ViewSet
 from fastgoal.models.retriever import Retriever
+
+_Names = npt.NDArray[np.str_]
 
 
 def evaluate_retrieval(
@@ -65,7 +68,7 @@ def evaluate_retrieval(
         text_QD, truncated_Q = embed_by_sentence(encoder, captions, batch=4 * batch, language=language)
     else:
         text_QD, truncated_Q = embed_texts(encoder, captions, batch=4 * batch)
-    ranks = first_ranks(source, images, text_QD, image_ND)
+    found = first_ranks(source, images, text_QD, image_ND)
     if head is not None:
         place = {image: index for index, image in enumerate(images)}
         ranks = rerank_first(
@@ -75,15 +78,16 @@ def evaluate_retrieval(
             captions,
             np.array([place[sample.image] for sample in source]),
             (text_QD, image_ND),
-            ranks,
+            {way: own.first_Q for way, own in found.items()},
             count=rerank,
             batch=batch,
             progress=progress,
         )
+        found = {way: replace(own, rank_QJ=ranks[way][:, None], wrong_Q=None) for way, own in found.items()}
     return make_result(
         encoder,
         protocol,
-        recalls(source, images, ranks, protocol.ks),
+        recalls(source, images, found, protocol.ks),
         items=len(images),
         truncated_share=float(truncated_Q.mean()),
         seconds=time.perf_counter() - begin,
@@ -125,23 +129,32 @@ def embed_by_sentence(
 
 def first_ranks(
     source: Source, images: Sequence[str], text_QD: Embeddings, image_ND: Embeddings
-) -> dict[Direction, Ints]:
+) -> dict[Direction, RelevantRanks]:
     """The first relevant rank of every caption among the images, and of every image among the captions."""
     image_Q, image_N = np.array([sample.image for sample in source]), np.array(images)
     return {
-        "t2i": first_relevant_rank(text_QD, image_ND, image_Q, image_N),
-        "i2t": first_relevant_rank(image_ND, text_QD, image_N, image_Q),
+        "t2i": relevant_ranks(text_QD, image_ND, image_Q, image_N, wrong=True),
+        "i2t": relevant_ranks(image_ND, text_QD, image_N, image_Q, wrong=True),
     }
 
 
 def recalls(
-    source: Source, images: Sequence[str], ranks: Mapping[Direction, Ints], ks: tuple[int, ...]
+    source: Source, images: Sequence[str], found: Mapping[Direction, RelevantRanks], ks: tuple[int, ...]
 ) -> dict[Direction, Queries]:
     """R@k both ways, from the first relevant ranks of the captions and of the images."""
     id_Q, image_Q, image_N = np.array([s.id for s in source]), np.array([s.image for s in source]), np.array(images)
-    names: dict[Direction, tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]]
-    names = {"t2i": (id_Q, image_Q), "i2t": (image_N, image_N)}
     return {
-        way: Queries(id_Q=ids, image_Q=own, rank_Q=ranks[way], values={f"R@{k}": recall_at(ranks[way], k) for k in ks})
-        for way, (ids, own) in names.items()
+        "t2i": _recalls(id_Q, image_Q, image_N, found["t2i"], ks),
+        "i2t": _recalls(image_N, image_N, id_Q, found["i2t"], ks),
     }
+
+
+def _recalls(ids_Q: _Names, image_Q: _Names, item_N: _Names, found: RelevantRanks, ks: tuple[int, ...]) -> Queries:
+    wrong = found.wrong_Q
+    return Queries(
+        id_Q=ids_Q,
+        image_Q=image_Q,
+        rank_Q=found.first_Q,
+        values={f"R@{k}": recall_at(found.first_Q, k) for k in ks},
+        wrong_Q=None if wrong is None else np.where(wrong < 0, "", item_N[wrong]),
+    )

@@ -15,8 +15,8 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainedWord:
-    """One word of the caption. span: its characters. weight: what the similarity of image and caption loses without
-    it, in cosine (negative: the match is better without it)."""
+    """One word of the caption (of a long one: several neighbours, taken together). span: its characters. weight: what
+    the similarity of image and caption loses without it, in cosine (negative: the match is better without it)."""
 
     span: tuple[int, int]
     weight: float
@@ -49,8 +49,8 @@ class Explanation:
         view: the part of the upright image that the G x G patches cover, in its pixels; a margin that was padded lies
             outside the image, a part that was cropped away is not covered.
         sentences: in the order of the caption. words: likewise; empty if not asked for.
-        attention_GG: how much the image's embedding attends to each patch (last layer, mean over heads, sum 1 over the
-            patches); None for a family without a class token, or if not asked for.
+        attention_GG: how much the image's embedding attends to each patch in the layer that it is read from (mean over
+            heads, sum 1 over the patches); None if not asked for.
     """
 
     model: str

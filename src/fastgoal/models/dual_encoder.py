@@ -192,6 +192,14 @@ class DualEncoder(nn.Module):
         embedding_BD, patches_BPW = self.family.encode_images(self.model, pixels_BCHW)
         return ImageFeatures(embedding_BD=embedding_BD, patches_BPW=patches_BPW)
 
+    def image_attention(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """How much an image's embedding attends to each patch: float32 B x P, a row sums to 1.
+
+        CLIP family: the class token in the last layer; SigLIP: the probe of the pooling head. Mean over heads.
+        """
+        weight_BP = self.family.image_attention(self.model, pixels_BCHW)
+        return weight_BP / weight_BP.sum(dim=-1, keepdim=True)
+
     def encode_texts(self, texts: TextBatch) -> TextFeatures:
         """Embed tokenised texts. The result does not depend on batch mates or padding."""
         embedding_BD, tokens_BTW = self.family.encode_texts(self.model, texts.input_ids_BT.to(self.device))

@@ -39,7 +39,7 @@ _FILES = {
 }
 _FILE_ERRORS = ("inline_container", "PytorchStreamWriter", "iostream error")
 """How to tell the `RuntimeError`s of torch that are about the file it writes."""
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def read_folder(name: str) -> tuple[Any, Any, Any]:
@@ -182,7 +182,7 @@ def _locate(name: str) -> tuple[str, bool]:
     if name.startswith("open_clip:"):
         what = "models of open_clip can be evaluated but not trained"
         raise ModelError(what, where=name, mend="Give it to `fastgoal eval` only, or train a transformers folder")
-    if not _HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name):
         raise ModelError("there is no such model folder", where=name, mend="Check the path, or give a hub id or `tiny`")
     return name, False
 

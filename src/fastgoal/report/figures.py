@@ -4,7 +4,6 @@ Thumbnails are JPEG data URIs of the upright image; boxes are drawn over them as
 matplotlib SVG whose colours are handed over to the page's CSS variables: one drawing serves light, dark and print.
 """
 
-import base64
 import io
 import math
 import re
@@ -19,7 +18,7 @@ from PIL import Image
 
 from fastgoal.data.images import read_image
 from fastgoal.errors import DataError
-from fastgoal.geometry import Box
+from fastgoal.inline import image_uri
 from fastgoal.report.input import Picture, is_base
 from fastgoal.report.numbers import DIRECTIONS
 
@@ -67,18 +66,9 @@ def thumbnail(picture: Picture, *, edge: int = 320, quality: int = 80) -> Thumb 
         image = picture.convert("RGB") if isinstance(picture, Image.Image) else read_image(picture)
     except DataError:
         return None
-    small, out = image.copy(), io.BytesIO()
+    small = image.copy()
     small.thumbnail((edge, edge), Image.Resampling.LANCZOS)
-    small.save(out, "JPEG", quality=quality, optimize=True)
-    uri = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
-    return Thumb(uri=uri, width=image.width, height=image.height)
-
-
-def shift_box(box: Box, width: int, height: int) -> dict[str, float]:
-    """A box as the attributes of an SVG rectangle, cut to the image."""
-    x1, x2 = (min(max(v, 0.0), float(width)) for v in (box[0], box[2]))
-    y1, y2 = (min(max(v, 0.0), float(height)) for v in (box[1], box[3]))
-    return {"x": round(x1, 1), "y": round(y1, 1), "width": round(x2 - x1, 1), "height": round(y2 - y1, 1)}
+    return Thumb(uri=image_uri(small, quality=quality), width=image.width, height=image.height)
 
 
 def series_of(models: Sequence[str]) -> dict[str, int]:

@@ -42,21 +42,43 @@ class PairExample:
 
 @dataclass(frozen=True, kw_only=True)
 class Hit:
-    """One retrieved image: `score` is the cosine similarity to the query, `correct` says it is the query's own."""
+    """One retrieved image: `score` is the cosine similarity to the query where that is known, `correct` says it is the
+    query's own; `name` is what the data calls it, and the image is None where it cannot be found."""
 
-    image: Picture
-    score: float
+    image: Picture | None
+    score: float | None = None
     correct: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalExample:
-    """One caption as a query: its own image, the rank of that image (1 = first) and the top hits under each model."""
+    """One caption as a query: its own image (None where it cannot be found), the rank of that image (1 = first) and the
+    top hits under each model; `id` and `name` are what the data calls the caption and the image."""
 
     query: str
-    truth: Picture
+    truth: Picture | None
     ranks: Mapping[str, int]
     hits: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
+    id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel:
+    """Two models of different runs that answered the same queries: `a` is judged by `b`.
+
+    better, worse, equal: how many captions `a` gives a better, a worse and an equal rank of their own image (where
+        there are several seeds, in the first). gains, losses: the captions whose rank changed most.
+    """
+
+    a: str
+    b: str
+    better: int
+    worse: int
+    equal: int
+    gains: Sequence[RetrievalExample] = ()
+    losses: Sequence[RetrievalExample] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +105,7 @@ class ReportInput:
     match: the result of `match` (`samples`, `paired`, `skipped`, `pair_precision`, `chance`, `sources`, ...).
     commands: exact, copyable. stages: seconds per stage. settings: of the training, shared by all methods.
     reasons: why the settings are what they are. doubts: what a reader should mind.
+    rivals: of several runs: which model is judged by which, `(a, b)`. duels: the same, query by query.
     baseline: the method that the others have to beat. headline: the method the verdict is about; by default `goal`, or
         else the last model that is neither the baseline nor a base.
     """
@@ -103,6 +126,8 @@ class ReportInput:
     hardware: str = ""
     stages: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    rivals: Sequence[tuple[str, str]] = ()
+    duels: Sequence[Duel] = ()
     baseline: str = "global"
     headline: str | None = None
 
@@ -121,6 +146,11 @@ class ReportInput:
                 )
 
     @property
+    def questions(self) -> list[tuple[str | None, str]]:
+        """What the verdict answers: which model is judged by which."""
+        return [(a, b) for a, b in self.rivals] or [(self.subject, self.baseline)]
+
+    @property
     def subject(self) -> str | None:
         """The method the verdict is about; None when only a base was evaluated."""
         if self.headline:
@@ -129,6 +159,10 @@ class ReportInput:
         if "goal" in trained:
             return "goal"
         return trained[-1] if trained else (self.baseline if self.baseline in self.models else None)
+
+
+PICTURED = ("pairs", "retrievals", "duels")
+"""What a `metrics.json` does not hold."""
 
 
 def is_base(model: str) -> bool:
@@ -142,7 +176,7 @@ def from_metrics(metrics: Mapping[str, Any], *, title: str = "fastgoal report") 
     Raises:
         DataError: when it holds no `models`.
     """
-    models = metrics.get("models")
+    models = metrics.get("models") if isinstance(metrics, Mapping) else None
     if not isinstance(models, Mapping) or not models:
         raise DataError(
             "no 'models' in the metrics", where="metrics.json", mend="Use a metrics.json that demo or run wrote."
@@ -151,7 +185,7 @@ def from_metrics(metrics: Mapping[str, Any], *, title: str = "fastgoal report") 
         model: {name: result.get("runs") or result for name, result in protocols.items()}
         for model, protocols in models.items()
     }
-    given = {f.name for f in dataclasses.fields(ReportInput)} - {"models", "results", "data", "pairs", "retrievals"}
+    given = {f.name for f in dataclasses.fields(ReportInput)} - {"models", "results", "data", *PICTURED}
     rest = {key: value for key, value in metrics.items() if key in given and value is not None}
     data = DataFacts(**metrics["data"]) if metrics.get("data") else None
     return ReportInput(**{"title": title, **rest}, models=list(models), results=results, data=data)

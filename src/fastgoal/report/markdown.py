@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from fastgoal.report import words
+from fastgoal.report import between, words
 from fastgoal.report.input import ReportInput
-from fastgoal.report.numbers import Estimate, contrasts, measures, numbers_table
+from fastgoal.report.numbers import Contrast, Estimate, contrasts, measures, numbers_table
 from fastgoal.report.verdict import WORDS, signed
 
 
@@ -16,6 +16,8 @@ def markdown(report: ReportInput) -> str:
         " ".join(escape(sentence) for sentence in words.verdict_of(report)),
         *filter(None, [words.verdict_note(report)]),
         *(f"**Mind:** {escape(doubt)}" for doubt in report.doubts),
+        *_between(report),
+        *_duels(report),
         *_numbers(report),
         *_paired(report),
         *_facts("Data", words.data_facts(report.data)),
@@ -56,6 +58,49 @@ def _numbers(report: ReportInput) -> list[str]:
         "clear of zero."
     )
     return ["## Numbers", table(["", *(escape(m) for m in numbers.models)], rows), note]
+
+
+def _between(report: ReportInput) -> list[str]:
+    found = between.side_by_side(report)
+    if found is None or not found["rows"]:
+        return []
+    rows = [
+        [
+            escape(row["measure"].label),
+            cell(row["baseline"]),
+            *(_judged(c["cell"], c["contrast"]) for c in row["cells"]),
+        ]
+        for row in found["rows"]
+    ]
+    note = (
+        "Behind each figure: its difference to the first column, in points on the same queries, and its 95 % interval."
+    )
+    return ["## Side by side", table(["", *(escape(m) for m in (found["baseline"], *found["rivals"]))], rows), note]
+
+
+def _judged(estimate: Estimate | None, contrast: Contrast | None) -> str:
+    value = "" if estimate is None else f"{estimate.value:.1f}"
+    return f"{value}; not compared" if contrast is None else f"{value}; {_points(contrast)} {WORDS[contrast.sign]}"
+
+
+def _points(contrast: Contrast) -> str:
+    bounds = contrast.low, contrast.high
+    ends = "" if bounds[0] is None or bounds[1] is None else f" ({signed(bounds[0])} to {signed(bounds[1])})"
+    return signed(contrast.difference) + ends
+
+
+def _duels(report: ReportInput) -> list[str]:
+    parts = [] if not report.duels else ["## Where they differ most"]
+    for duel in report.duels:
+        parts.append(escape(between.summary(duel)))
+        for title, examples in between.groups(duel):
+            lines = [
+                f"- {escape(words.shorten(example.query, between.CAPTION, end=True))} ({escape(example.name)}): "
+                + "; ".join(f"{escape(m)} {escape(between.first_in_words(example, m))}" for m in (duel.b, duel.a))
+                for example in examples
+            ]
+            parts += [f"### {escape(title)}", "\n".join(lines)]
+    return parts
 
 
 def _paired(report: ReportInput) -> list[str]:

@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fastgoal.files import make_folder, write_file, write_json
-from fastgoal.report import figures, words
+from fastgoal.inline import svg_rectangle
+from fastgoal.report import between, figures, words
 from fastgoal.report.input import PairExample, Picture, ReportInput, RetrievalExample
 from fastgoal.report.markdown import markdown
 from fastgoal.report.numbers import (
@@ -87,12 +88,14 @@ def metrics(report: ReportInput) -> dict[str, Any]:
         "histories",
         "baseline",
         "headline",
+        "rivals",
     )
     return {
         "title": report.title,
         "models": models,
         "paired": list(report.paired),
         "match": report.match or {},
+        "compared": between.records(report),
         "data": dataclasses.asdict(report.data) if report.data else None,
         **{name: getattr(report, name) for name in kept},
     }
@@ -136,8 +139,10 @@ def _template() -> Any:
         "shown": words.shown,
         "count": words.count,
         "tied": words.tied,
+        "summary": between.summary,
     }
     environment.filters.update(filters)
+    environment.globals["words"] = WORDS  # macros see no other
     return environment.get_template("report.html.j2")
 
 
@@ -154,6 +159,7 @@ def _facts(report: ReportInput) -> dict[str, Any]:
         "table": numbers_table(report),
         "every": numbers_table(report, measures(report)),
         "forests": _forests(report),
+        "between": between.side_by_side(report),
         "curves": [{**vars(c), "svg": Markup(c.svg)} for c in figures.curves(report.histories, colours)],
         "match": words.match_facts(report.match),
         "skipped": words.skipped_samples(report.match),
@@ -168,7 +174,9 @@ def _pictures(report: ReportInput, edge: int, quality: int) -> dict[str, Any]:
     """The examples, with thumbnails of at most `edge` pixels; each picture is read once."""
     thumbs: dict[int | str, figures.Thumb | None] = {}
 
-    def thumb(picture: Picture) -> figures.Thumb | None:
+    def thumb(picture: Picture | None) -> figures.Thumb | None:
+        if picture is None:
+            return None
         key = str(picture) if isinstance(picture, str | Path) else id(picture)
         if key not in thumbs:
             thumbs[key] = figures.thumbnail(picture, edge=edge, quality=quality)
@@ -177,6 +185,7 @@ def _pictures(report: ReportInput, edge: int, quality: int) -> dict[str, Any]:
     gains, failures = split_retrievals(report)
     return {
         "pairs": [_pair(example, thumb) for example in report.pairs[:EXAMPLES]],
+        "duels": between.duels(report, thumb),
         "retrievals": [
             {"title": title, "examples": [_retrieval(report, e, thumb) for e in examples[:RETRIEVALS]]}
             for title, examples in (("Largest gains", gains), ("Worst failures", failures))
@@ -205,7 +214,8 @@ def _cards(report: ReportInput) -> list[dict[str, Any]]:
     """One card per task: every model on one scale, and what the paired interval says about the method."""
     columns = [m for m in main_measures(report) if m.direction == "t2i" and m.kind != "other"]
     table = numbers_table(report, columns)
-    rival = against(contrasts(report), report.subject or "", report.baseline)
+    every = contrasts(report)
+    rivals = [(a, b, against(every, a or "", b)) for a, b in report.questions]
     cards = []
     for column in columns:
         cells = {m: c for m in table.models if (c := table.cell(m, column))}
@@ -213,7 +223,8 @@ def _cards(report: ReportInput) -> list[dict[str, Any]]:
         rows = [{"model": m, "cell": c, **_strip(c.value, c.low, c.high, 0.0, top)} for m, c in cells.items()]
         chance = _chance(report, column)
         mark = None if chance is None else _at(chance, 0.0, top)
-        cards.append({"measure": column, "rows": rows, "contrast": rival.get(column), "chance": chance, "mark": mark})
+        says = [{"a": a, "b": b, "contrast": found[column]} for a, b, found in rivals if column in found]
+        cards.append({"measure": column, "rows": rows, "says": says, "chance": chance, "mark": mark})
     return cards
 
 
@@ -247,7 +258,7 @@ def _forest(rival: str, rows: Sequence[Contrast]) -> dict[str, Any]:
     groups: dict[Measure, list[dict[str, Any]]] = {}
     for c in rows:
         strip = _strip(c.difference, c.low, c.high, low, high)
-        groups.setdefault(c.measure, []).append({"contrast": c, "word": WORDS[c.sign], **strip})
+        groups.setdefault(c.measure, []).append({"contrast": c, **strip})
     return {"rival": rival, "groups": groups, "ticks": marks, "zero": _at(0.0, low, high)}
 
 
@@ -271,8 +282,8 @@ def _pair(example: PairExample, thumb: Any) -> dict[str, Any]:
     return {
         "example": example,
         "thumb": picture,
-        "region": figures.shift_box(example.region, *size),
-        "truth": figures.shift_box(example.truth, *size) if example.truth else None,
+        "region": svg_rectangle(example.region, *size),
+        "truth": svg_rectangle(example.truth, *size) if example.truth else None,
         "before": words.shorten(example.caption[:start], CONTEXT, end=False),
         "sentence": example.caption[start:end],
         "after": words.shorten(example.caption[end:], CONTEXT, end=True),

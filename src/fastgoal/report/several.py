@@ -1,7 +1,8 @@
 """Several runs as one report: every model under its own name and its run's, side by side in the same tables.
 
-A model that has the same results in every run, as the base has, stands there once. Differences are those that each run
-measured itself; across runs there are none, because the queries' values stay with the runs.
+A model that has the same results in several runs, as the base has, stands there once. Differences are those that each
+run measured itself; those between runs need the queries' values, which stay with the runs (`stages.compared` adds
+them).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +28,7 @@ def together(found: Mapping[str, ReportInput], title: str) -> ReportInput:
         raise ConfigError("no run to report on", mend="Name the folder of a finished demo or run.")
     if len(found) == 1:
         return next(iter(found.values()))
-    shared = _shared(list(found.values()))
-    names = {run: _namer(run, shared) for run in found}
+    names = renamers(found)
     first, lead = next(iter(found.items()))
     return ReportInput(
         title=title,
@@ -44,6 +44,13 @@ def together(found: Mapping[str, ReportInput], title: str) -> ReportInput:
         baseline=names[first](lead.baseline),
         headline=names[first](lead.subject) if lead.subject else None,
     )
+
+
+def renamers(found: Mapping[str, ReportInput]) -> dict[str, Rename]:
+    """By run, what its models are called in the report of all: by their own names where every run has them with equal
+    figures, else with the name of the first run that has them so."""
+    shared = _shared(list(found.values()))
+    return {run: _namer(run, found, shared) for run in found}
 
 
 def _shared(reports: Sequence[ReportInput]) -> frozenset[str]:
@@ -62,8 +69,15 @@ def _figures(report: ReportInput, model: str) -> list[Any]:
     return [(name, one.get("items"), one.get("t2i"), one.get("i2t")) for name, one in every]
 
 
-def _namer(run: str, shared: frozenset[str]) -> Rename:
-    return lambda model: model if model in shared else f"{model} ({run})"
+def _namer(run: str, found: Mapping[str, ReportInput], shared: frozenset[str]) -> Rename:
+    def name(model: str) -> str:
+        if model in shared or model not in found[run].results:
+            return model
+        own = _figures(found[run], model)
+        alike = (name for name, other in found.items() if model in other.results and _figures(other, model) == own)
+        return f"{model} ({next(alike)})"
+
+    return name
 
 
 def _renamed(pair: Mapping[str, Any], name: Rename) -> dict[str, Any]:

@@ -35,13 +35,17 @@ def verdict_of(report: ReportInput) -> list[str]:
     columns = main_measures(report)
     lead = next((c for c in columns if c.kind == "retrieval" and c.direction == "t2i"), columns[0] if columns else None)
     table = numbers_table(report, [lead] if lead else [])
-    told = {next((m for m in report.models if is_base(m)), None), report.baseline, report.subject}
+    told = {next((m for m in report.models if is_base(m)), None), *(m for pair in report.questions for m in pair)}
     values = {m: cell.value for m in report.models if m in told and lead and (cell := table.cell(m, lead))}
     first = runs(report.results[report.models[0]].get(lead.protocol) or {}) if lead else [{}]
     items = first[0].get("items") if first else None
-    baseline = report.baseline if report.baseline in report.models else None
-    found = against(contrasts(report), report.subject or "", report.baseline)
-    return verdict(report.subject, baseline, [found[c] for c in columns if c in found], values, lead, items)
+    said: list[str] = []
+    for subject, rival in report.questions:
+        found = against(contrasts(report), subject or "", rival)
+        baseline = rival if rival in report.models else None
+        differences = [found[c] for c in columns if c in found]
+        said += verdict(subject, baseline, differences, {} if said else values, lead, items)
+    return said
 
 
 def verdict_note(report: ReportInput) -> str:

@@ -27,6 +27,7 @@ from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsTable
 from fastgoal.regions import make_proposer
 from fastgoal.regions.region import Proposer
+from fastgoal.stages.credits import credit
 from fastgoal.stages.exam import BASE, Exam, contrasts, slug
 from fastgoal.training import TrainConfig, expect_trainable, train
 
@@ -145,6 +146,8 @@ def carry_out(experiment: Experiment, out: Path, *, progress: bool = True) -> Re
         exam = Exam(test, record.tables["test"], short, experiment.text_tokens, experiment.device)
         for name, folders in record.folders.items():
             record.results |= exam.sit(name, folders, out / "eval")
+            if name != BASE:
+                credit(folders, record.results[name], test.name)
     record.paired = contrasts(record.results)
     return record
 

@@ -10,7 +10,12 @@ from fastgoal.files import read_json, write_json, writing
 
 def is_kept(path: Path, key: Mapping[str, Any]) -> bool:
     """Whether the result at `path` was made from what `key` says."""
-    return path.exists() and read_json(_key_file(path)) == key
+    return path.exists() and key_of(path) == key
+
+
+def key_of(path: Path) -> dict[str, Any] | None:
+    """What the result at `path` was made from; None where that is not known."""
+    return read_json(_key_file(path))
 
 
 def kept(path: Path, key: Mapping[str, Any], make: Callable[[], EvalResult]) -> EvalResult:

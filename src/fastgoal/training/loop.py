@@ -25,7 +25,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainerState
 
 from fastgoal.devices import peak_memory
 from fastgoal.errors import FastgoalError
-from fastgoal.files import read_json
+from fastgoal.files import read_json, shown_name
 from fastgoal.interrupts import Interrupted, Interrupts, ignore_interrupts
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.training.adapt import plain
@@ -322,9 +322,12 @@ class Loop(CheckpointedTrainer):
     def keep(self, value: float | None) -> None:
         """Make the present weights the run's model."""
         start = next((row["retrieval"] for row in self.folder.rows() if row["step"] == 0), None)
-        family = self.encoder.family
+        family, table = self.encoder.family, self.train_dataset.table
         facts = CardFacts(
             base=self.base,
+            data=shown_name(str(table.folder)),
+            held_out=getattr(self.validate, "name", "held-out samples"),
+            language=str(table.manifest.origin.settings.get("language", "en")),
             title=self.encoder.traits.title,
             classes=(family.Model.__name__, family.Processor.__name__),
             pads_to_limit=self.encoder.traits.pads_to_limit,

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from fastgoal.data.views import Pixels
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import DataError
+from fastgoal.files import shown_name
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.pairs import PairsRow, PairsTable
 from fastgoal.training.batches import Views
@@ -36,6 +37,7 @@ class RetrievalValidation:
     rows: Sequence[PairsRow]
     views: Views
     batch_size: int = 64
+    name: str = "held-out samples"
 
     @classmethod
     def of(
@@ -44,7 +46,8 @@ class RetrievalValidation:
         rows = [row for row in table if row.skip is None]
         if not rows:
             raise DataError("no usable sample to validate on", where=table.folder, mend="Give another table, or none.")
-        return cls(rows, Views(table.images, encoder.fit, budget, exact=exact), batch_size)
+        views = Views(table.images, encoder.fit, budget, exact=exact)
+        return cls(rows, views, batch_size, shown_name(str(table.folder)))
 
     def __call__(self, encoder: DualEncoder) -> float:
         number_of: dict[str, int] = {}

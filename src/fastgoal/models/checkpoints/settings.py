@@ -21,7 +21,8 @@ WIDE_HEADS = {1280: 80, 1408: 88, 1664: 104, 1792: 112}
 """Widths of image towers whose heads are not 64 wide, in open_clip's configs (ViT-H, g, bigG, e)."""
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 BICUBIC = 3
-_RESAMPLE = {"bilinear": 2, "bicubic": BICUBIC}
+RESAMPLE = {"bilinear": 2, "bicubic": BICUBIC}
+"""open_clip's names of Pillow's filters."""
 Triple = tuple[float, float, float]
 
 _SIZES = {
@@ -38,7 +39,7 @@ _SIZES = {
 """Fields of an open_clip config that the weights say as well."""
 _PLAIN = {
     "quick_gelu", "custom_text", "vision_cfg.head_width", "vision_cfg.mlp_ratio", "vision_cfg.patch_dropout",
-    "text_cfg.heads", "text_cfg.mlp_ratio",
+    "text_cfg.heads", "text_cfg.hf_tokenizer_name", "text_cfg.mlp_ratio",
 }  # fmt: skip
 """Fields that are used, or that change nothing in a plain CLIP once it is trained."""
 _USUAL = {"vision_cfg.pool_type": "tok", "text_cfg.pool_type": "argmax"}
@@ -137,7 +138,7 @@ def _images(config: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         for name in {"mean", "std"} & set(own):
             red, green, blue = (float(value) for value in own[name])
             said[name] = (red, green, blue)
-        said |= {"resample": _RESAMPLE[own["interpolation"]]} if "interpolation" in own else {}
+        said |= {"resample": RESAMPLE[own["interpolation"]]} if "interpolation" in own else {}
         said |= {"squash": {"squash": True, "shortest": False}[own["resize_mode"]]} if "resize_mode" in own else {}
     except (KeyError, TypeError, ValueError) as error:
         mend = "Use mean and std of three numbers, bicubic or bilinear, shortest or squash."

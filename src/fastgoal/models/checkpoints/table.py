@@ -212,6 +212,16 @@ def translate(table: Sequence[Entry], checkpoint: Checkpoint, layout: Layout) ->
     return translated
 
 
+def restore(table: Sequence[Entry], translated: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The way back: a checkpoint's weights from those under transformers names."""
+    weights: dict[str, torch.Tensor] = {}
+    for entry in table:
+        parts = [translated[name] for name in entry.becomes]
+        weight = torch.cat(parts) if len(parts) > 1 else parts[0]
+        weights[entry.key] = (weight.T if entry.flipped else weight).reshape(entry.shape).contiguous()
+    return weights
+
+
 def _broken(what: str, checkpoint: Checkpoint) -> ModelError:
     mend = "Use the whole, plain checkpoint of one model, without added or removed parts"
     return ModelError(f"its weights are not those of one CLIP: {what}", where=checkpoint.path, mend=mend)

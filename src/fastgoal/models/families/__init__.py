@@ -37,6 +37,9 @@ class Family(Protocol):
     def encode_images(self, model: Any, pixels_BCHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised embedding_BD and patches_BPW, row by row."""
 
+    def image_attention(self, model: Any, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+        """How much the image's embedding attends to each patch in the layer it is read from, mean over heads, B x P."""
+
     def encode_texts(self, model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised embedding_BD and tokens_BTW."""
 

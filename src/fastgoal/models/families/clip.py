@@ -5,7 +5,8 @@ vision tower's is before its post layer norm. Here both towers hand out what com
 projection norms once. The text tower is causal and padding is on the right, so no real token sees any padding and no
 padding mask is needed.
 
-Shapes: B items, C channels, H x W pixels, T tokens, P patches, W tower width, D joint dimensions.
+Shapes: B items, C channels, H x W pixels, T tokens, P patches, W tower width, D joint dimensions; K heads, A channels
+of a head.
 """
 
 from typing import Any
@@ -36,6 +37,31 @@ def encode_images(model: Any, pixels_BCHW: torch.Tensor) -> tuple[torch.Tensor, 
     return unit(model.visual_projection(output.pooler_output)), output.last_hidden_state[:, 1:]
 
 
+def image_attention(model: Any, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+    """How much the class token attends to each patch in the last layer, mean over heads, B x P; what it gives to itself
+    is left out.
+
+    Made again from what that layer is given, as fused attention hands out no weights; so nothing is loaded or set anew.
+    """
+    layer = model.vision_model.encoder.layers[-1].self_attn
+    given: list[torch.Tensor] = []
+
+    def keep(module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        given.append(named["hidden_states"] if "hidden_states" in named else positional[0])
+
+    hook = layer.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        model.vision_model(pixel_values=pixels_BCHW)
+    finally:
+        hook.remove()
+    hidden_BTW = given[0]
+    heads = (layer.num_heads, -1)
+    query_BKA = layer.q_proj(hidden_BTW[:, 0]).float().unflatten(-1, heads)
+    key_BTKA = layer.k_proj(hidden_BTW).float().unflatten(-1, heads)
+    sim_BKT: torch.Tensor = torch.einsum("bka,btka->bkt", query_BKA, key_BTKA) * layer.scale
+    return sim_BKT.softmax(dim=-1).mean(dim=1)[:, 1:]
+
+
 def encode_texts(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised embedding_BD, read at the first end token, and tokens_BTW as the last layer leaves them.
 
@@ -47,7 +73,7 @@ def encode_texts(model: Any, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.
     mask = _causal_mask(embedded_BTW) if text.config._attn_implementation == "eager" else None
     tokens_BTW = text.encoder(inputs_embeds=embedded_BTW, attention_mask=mask, is_causal=True).last_hidden_state
     end_B = (ids_BT == end_id(model)).int().argmax(dim=-1)
-    pooled_BW = tokens_BTW[torch.arange(len(ids_BT), device=ids_BT.device), end_B]
+    pooled_BW = tokens_BTW[torch.arange(ids_BT.shape[0], device=ids_BT.device), end_B]
     return project_tokens(model, pooled_BW), tokens_BTW
 
 

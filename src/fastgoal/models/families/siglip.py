@@ -58,6 +58,18 @@ def encode_images(model: SiglipModel, pixels_BCHW: torch.Tensor) -> tuple[torch.
     return unit(output.pooler_output), output.last_hidden_state
 
 
+def image_attention(model: SiglipModel, pixels_BCHW: torch.Tensor) -> torch.Tensor:
+    """How much the probe of the pooling head attends to each patch, mean over heads, B x P."""
+    weights: list[torch.Tensor] = []
+    pool = model.vision_model.head.attention
+    hook = pool.register_forward_hook(lambda module, given, made: weights.append(made[1]))  # output, weights
+    try:
+        model.vision_model(pixel_values=pixels_BCHW)
+    finally:
+        hook.remove()
+    return weights[0][:, 0].float()
+
+
 def encode_texts(model: SiglipModel, ids_BT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised embedding_BD, read at the last position, and tokens_BTW behind the final layer norm.
 
