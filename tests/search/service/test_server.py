@@ -39,6 +39,12 @@ def started(*arguments):
         process.communicate()
 
 
+def children(pid):
+    """Its workers."""
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "spawn_main" in line]
+
+
 def search(port, path="/api/search"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     connection.request("POST", path, TEXT, {"Content-Type": "application/json"})
@@ -69,17 +75,20 @@ def test_a_signal_lets_what_is_in_flight_finish(index_folder):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_several_workers_serve_one_index(index_folder):
     with started(index_folder, "--workers", "2") as (process, port):
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
         with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(search, [port] * 24))
         assert {status for status, _ in answers} == {200}
         assert len({json.dumps(found["hits"]) for _, found in answers}) == 1
+        workers = children(process.pid)
+        assert len(workers) == 2
+        os.kill(workers[0], signal.SIGKILL)
+        assert "died (exit code -9); another takes its place" in process.stderr.readline()
+        assert search(port)[0] == 200  # the other one
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert process.stderr.read() == ""
-    for child in children.stdout.split():
+    for worker in workers:
         with pytest.raises(ProcessLookupError):
-            os.kill(int(child), 0)
+            os.kill(worker, 0)
 
 
 def test_a_worker_that_cannot_start_ends_them_all_with_its_reason(index_folder, tmp_path):

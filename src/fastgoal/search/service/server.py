@@ -11,13 +11,11 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.supervisors import Multiprocess
 
 from fastgoal.errors import ConfigError, FastgoalError, ModelError
 from fastgoal.interrupts import SIGNALS
@@ -26,14 +24,11 @@ from fastgoal.search.manifest import Manifest
 from fastgoal.search.searcher import Searcher
 from fastgoal.search.service.app import make_app
 from fastgoal.search.service.settings import ServiceSettings
+from fastgoal.search.service.workers import CANNOT_START, keep_working
 
 GRACE = 30
 """Seconds that requests in flight have when the server is told to end."""
 _CONNECTIONS = 512
-_HEALTHY = 60
-"""Seconds after which a worker that does not answer is replaced: on a busy machine imports alone take some."""
-_FAILED = 3
-"""Exit code of a worker that cannot start."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -92,12 +87,12 @@ def serve(
     Manifest.read(place_of(settings.uri))  # before workers start, each of which would say the same
     ended = threading.Event()
     threading.Thread(target=_announce, args=(bound, ended, ready), daemon=True).start()
-    configured = partial(_config, workers=workers, log_requests=log_requests, proxies=proxies)
+    here = partial(_serve_here, settings, bound, log_requests, proxies)
     try:
         if workers == 1:
-            _serve_here(configured(open_app(settings)), bound)
-        else:
-            _serve_in_workers(configured(partial(_worker_app, settings), factory=True), bound)
+            here()
+        elif not keep_working(workers, partial(_in_worker, here)):
+            raise ModelError("a worker could not start", mend="Its own message above says why.")
     finally:
         ended.set()
 
@@ -121,13 +116,9 @@ def open_app(settings: ServiceSettings) -> ASGIApp:
     return make_app(searcher, settings)
 
 
-def _config(
-    app: Any, *, workers: int, log_requests: bool, proxies: str | None, factory: bool = False
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        factory=factory,
-        workers=workers,
+def _serve_here(settings: ServiceSettings, bound: socket.socket, log_requests: bool, proxies: str | None) -> None:
+    config = uvicorn.Config(
+        open_app(settings),
         ws="none",
         log_level="info" if log_requests else "warning",
         access_log=log_requests,
@@ -136,11 +127,7 @@ def _config(
         forwarded_allow_ips=proxies,
         limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
-        timeout_worker_healthcheck=_HEALTHY,
     )
-
-
-def _serve_here(config: uvicorn.Config, bound: socket.socket) -> None:
     # uvicorn takes the signal, and sends it once more when all is in order: by then it has done its work.
     before = {number: signal.signal(number, signal.SIG_IGN) for number in _heard()}
     try:
@@ -150,25 +137,18 @@ def _serve_here(config: uvicorn.Config, bound: socket.socket) -> None:
             signal.signal(number, handler)
 
 
+def _in_worker(here: Callable[[], None]) -> None:
+    """What a worker process does; it ends with a line if it cannot."""
+    try:
+        here()
+    except FastgoalError as error:
+        print(f"fastgoal: {error}", file=sys.stderr, flush=True)
+        sys.exit(CANNOT_START)
+
+
 def _heard() -> tuple[signal.Signals, ...]:
     """Signals that end a server; only the main thread may say who takes them."""
     return SIGNALS if threading.current_thread() is threading.main_thread() else ()
-
-
-def _serve_in_workers(config: uvicorn.Config, bound: socket.socket) -> None:
-    supervisor = Multiprocess(config, sockets=[bound])
-    supervisor.run()
-    if any(process.process.exitcode == _FAILED for process in supervisor.processes):
-        raise ModelError("a worker could not start", mend="Its own message above says why.")
-
-
-def _worker_app(settings: ServiceSettings) -> ASGIApp:
-    """What a worker process serves; it ends with a line if it cannot."""
-    try:
-        return open_app(settings)
-    except FastgoalError as error:
-        print(f"fastgoal: {error}", file=sys.stderr, flush=True)
-        sys.exit(_FAILED)
 
 
 def _announce(bound: socket.socket, ended: threading.Event, ready: Callable[[str], object]) -> None:
