@@ -65,4 +65,4 @@ def test_names_are_short(tmp_path):
     assert short_name(str(tmp_path / "runs" / "goal" / "model")) == "goal/model"
     assert short_name(str(tmp_path / "runs")) == "runs"
     assert short_name("openai/clip-vit-base-patch16") == "openai/clip-vit-base-patch16"
-    assert len(short_name("x" * 300)) == 48
+    assert len(short_name("x" * 100)) == 48

@@ -38,7 +38,7 @@ PAGES = (".html", ".htm")
 def explain(
     model: str,
     image: Path | None = None,
-    caption: str | None = None,
+    caption: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
     out: Path,
