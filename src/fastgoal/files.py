@@ -116,7 +116,10 @@ def _old(place: Path) -> Path:
 def shown_name(name: str | Path) -> str:
     """What others see of a model's or data set's name: a folder's own name without where it lies here, else as it
     is."""
-    return Path(name).resolve().name if Path(name).is_dir() else str(name)
+    with suppress(OSError):  # a name may be too long for a file's
+        if Path(name).is_dir():
+            return Path(name).resolve().name
+    return str(name)
 
 
 @contextmanager

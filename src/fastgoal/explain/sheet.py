@@ -17,6 +17,7 @@ from fastgoal.explain.compare import Explained, top_patch
 from fastgoal.explain.explanation import Explanation
 from fastgoal.explain.overlay import fitted, mark, numbered, outline, with_heat
 from fastgoal.explain.prose import Piece, lay_out, shades, write
+from fastgoal.files import shown_name
 
 WIDTH, MARGIN, GAP = 1400, 28, 20
 HALF = (WIDTH - 2 * MARGIN - GAP) // 2
@@ -53,7 +54,7 @@ def png(picture: Image.Image) -> bytes:
 def short_name(model: str) -> str:
     """A model's name without where it lies here: of a run's `model` folder, the run's name with it."""
     parts = Path(model).parts
-    name = "/".join(parts[-2:]) if parts[-1:] == ("model",) else parts[-1] if Path(model).is_dir() and parts else model
+    name = "/".join(parts[-2:]) if parts[-1:] == ("model",) else shown_name(model)
     return name if len(name) <= 48 else f"…{name[-47:]}"
 
 

@@ -32,8 +32,12 @@ def test_these_are_all_operations(described):
     assert {(operation.method, operation.path) for operation in found} == OPERATIONS
 
 
-@pytest.mark.parametrize(("method", "path"), sorted(OPERATIONS))
-@pytest.mark.parametrize("mode", ["POSITIVE", "NEGATIVE"])
+PLAIN = {("get", "/api/health"), ("get", "/api/facts")}
+"""Operations that take nothing, so nothing wrong either."""
+CASES = [(*one, mode) for one in sorted(OPERATIONS) for mode in ("POSITIVE", "NEGATIVE")[: 1 if one in PLAIN else 2]]
+
+
+@pytest.mark.parametrize(("method", "path", "mode"), CASES)
 def test_whatever_is_sent_the_answer_is_as_described(described, method, path, mode):
     kinds = [
         schemathesis.checks.not_a_server_error,

@@ -77,7 +77,7 @@ def found(page):
 def ask(page, text=QUERY):
     page.fill("#text", text)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.title.includes('\\u2013')")
+    page.wait_for_function("() => document.title.includes('\\u2013')")
     return found(page)
 
 
@@ -123,7 +123,7 @@ def test_from_the_welcome_to_a_result_and_back(page, url, searcher, tmp_path):
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Escape")
     assert page.locator("#view").is_hidden()
-    assert page.evaluate("document.activeElement.textContent").startswith(f"Result 1: {hit.id}, score ")
+    assert page.evaluate("document.activeElement.innerText").startswith(hit.id)
 
 
 def test_all_of_it_by_keys(page, url):
@@ -156,16 +156,16 @@ def test_pages_filters_and_the_way_back(page, url, searcher):
     page.goto(url)
     first = ask(page)
     page.click("#after")
-    page.wait_for_function("document.getElementById('where').textContent === 'Page 2 of 2'")
+    page.wait_for_function("() => document.getElementById('where').textContent === 'Page 2 of 2'")
     assert found(page) == [hit.id for hit in searcher.text(QUERY, top=24, skip=24).hits]
     page.go_back()
-    page.wait_for_function("document.getElementById('where').textContent === 'Page 1 of 2'")
+    page.wait_for_function("() => document.getElementById('where').textContent === 'Page 1 of 2'")
     assert found(page) == first
     page.click("#filter-switch")
     page.fill("[name=id_contains]", "0001")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('filter-count').textContent === '1'")
-    page.wait_for_function("document.querySelectorAll('.card').length === 10")
+    page.wait_for_function("() => document.getElementById('filter-count').textContent === '1'")
+    page.wait_for_function("() => document.querySelectorAll('.card').length === 10")
     assert all("0001" in name for name in found(page))
     page.fill("[name=min_width]", "99999")
     page.keyboard.press("Enter")
@@ -226,7 +226,7 @@ def test_a_token_is_asked_for_and_kept_for_the_tab(browser, locked):
     page.goto(locked)
     page.fill("#token", "wrong-token")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('door-problem').textContent.includes('does not know')")
+    page.wait_for_function("() => document.getElementById('door-problem').textContent.includes('does not know')")
     page.fill("#token", "secret-token")
     page.keyboard.press("Enter")
     ask(page)
