@@ -91,3 +91,11 @@ def test_a_model_without_maps_says_so(siglip, encoder, source):
 def test_a_caption_that_says_nothing_still_makes_a_page(encoder):
     one = next(explained([encoder], [Subject(id="a", image=picture(1, 1), caption="...")]))
     assert [attributes for tag, attributes in Reader(render([one], "t")).tags if tag == "button"]
+
+
+def test_each_model_says_what_lies_beyond_its_own_text_limit(encoder, siglip):
+    caption = " ".join(f"The ball number {number} lies on the left." for number in range(9))
+    one = next(explained([siglip, encoder], [Subject(id="a", image=picture(40, 30), caption=caption)], words=False))
+    beyond = [[sentence.visible for sentence in found.sentences].count(False) for found in one.explanations]
+    assert beyond[0] != beyond[1]
+    assert Reader(render([one], "t")).text.count("beyond the text limit") == sum(beyond)

@@ -142,7 +142,6 @@ def _sentence(one: Explained, index: int) -> dict[str, Any]:
     return {
         "number": index + 1,
         "text": one.subject.caption[first.span[0] : first.span[1]],
-        "visible": first.visible,
         "views": [_view(one, column, index) for column in _columns(one)],
         "truth": truth,
         "instead": one.instead_scores[index] if one.instead_scores else None,
@@ -154,6 +153,7 @@ def _view(one: Explained, column: int, index: int) -> dict[str, Any]:
     sentence, patch = found.sentences[index], top_patch(found, index)
     return {
         "score": sentence.score,
+        "visible": sentence.visible,
         "box": None if sentence.box is None else svg_rectangle(sentence.box, *_size(one)),
         "shift": 1.35 * sum(other.box == sentence.box for other in found.sentences[:index]),  # so that no number hides
         "heat": None if sentence.heat_GG is None else _map(sentence.heat_GG),

@@ -152,12 +152,10 @@ def _sentences(one: Explained) -> list[Image.Image]:
 def _cell(one: Explained, index: int, width: int) -> Image.Image:
     tiles = [_tile(one, column, index) for column in range(len(one.explanations))]
     pictures = beside(tiles, GAP)
-    first, rest = one.explanations[0].sentences[index], width - pictures.width - GAP
-    start, end = first.span
+    rest, (start, end) = width - pictures.width - GAP, one.explanations[0].sentences[index].span
+    seen = any(found.sentences[index].visible for found in one.explanations)
     placed = lay_out(one.subject.caption[start:end], font_of(SIZE), rest, {start: index + 1}, start)
-    said = [_written(placed, rest, TILE // LEADING, INK if first.visible else GREY)]
-    if not first.visible:
-        said.append(_text("beyond the text limit", rest, size=SMALL, ink=MISS))
+    said = [_written(placed, rest, TILE // LEADING, INK if seen else GREY)]
     if one.instead_scores:
         told = f"in what came first: {one.instead_scores[index]:.3f}"
         said.append(_text(told, rest, size=SMALL, ink=GREY))
@@ -184,6 +182,8 @@ def _tile(one: Explained, column: int, index: int) -> Image.Image:
     elif judged is not None:
         told, ink = ("points at it", HIT) if judged.hit else ("points elsewhere", MISS)
         lines.append(_text(told, TILE, size=SMALL, ink=ink))
+    if not sentence.visible:
+        lines.append(_text("beyond the text limit", TILE, size=SMALL, ink=MISS))
     return below([*lines, small], 0)
 
 
