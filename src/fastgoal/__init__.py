@@ -24,6 +24,7 @@ _WHERE = {
     "make_proposer": "fastgoal.regions",
     "match": "fastgoal.matching",
     "open_labelled": "fastgoal.data.labelled",
+    "open_pictures": "fastgoal.captioning.pictures",
     "open_source": "fastgoal.data.source",
     "retention": "fastgoal.evaluation",
     "split_sentences": "fastgoal.data.sentences",

@@ -15,6 +15,7 @@ from fastgoal.embed import embed_images
 from fastgoal.errors import ConfigError, DataError, ModelError
 from fastgoal.models.dual_encoder import DualEncoder
 from fastgoal.search.build import IndexSettings, index
+from fastgoal.search.manifest import Manifest
 from fastgoal.search.tables import IMAGES, REGIONS, Table, Tables
 
 
@@ -74,7 +75,7 @@ def test_images_that_cannot_be_read_are_left_out_and_named(photos, indexed, tmp_
     assert report.images == 11
     assert report.to_json()["skipped"] == {"not an image that Pillow can open": 1}
     assert report.to_json()["skipped_images"][0]["where"] == "01.png"
-    (photos / "02.png").with_name("03.png").write_bytes(b"")  # what was there is not that image any more
+    (photos / "03.png").write_bytes(b"")  # what was there is not that image any more
     report = indexed(photos, tmp_path / "index")
     assert (report.images, report.deleted) == (10, 1)
     assert {"03.png", "01.png"}.isdisjoint(name for (name,) in rows(tmp_path / "index"))
@@ -89,6 +90,7 @@ def test_a_disk_that_is_not_there_empties_no_index(photos, indexed, tmp_path):
     with pytest.raises(DataError, match="0 of 12 images can be read"):
         indexed(table, tmp_path / "index", root=photos)
     assert len(rows(tmp_path / "index")) == 12
+    assert Manifest.read(tmp_path / "index").complete
     assert indexed(table, tmp_path / "index", root=tmp_path / "elsewhere").unchanged == 12
 
 
@@ -139,6 +141,22 @@ def test_index_and_images_may_move_together(photos, indexed, tmp_path):
     assert indexed(tmp_path / "away/photos", tmp_path / "away/index").unchanged == 12
     shutil.copytree(tmp_path / "away/photos", tmp_path / "copies")  # with the times, but in another place
     assert indexed(tmp_path / "copies", tmp_path / "away/index").unchanged == 12
+    manifest = Manifest.read(tmp_path / "away/index")
+    assert (manifest.root, manifest.complete) == ("../../copies", True)
+
+
+def test_overwriting_drops_an_index_and_nothing_else(photos, indexed, tmp_path):
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers/thesis.doc").write_text("precious")
+    with pytest.raises(DataError, match=r"it holds thesis\.doc"):
+        indexed(photos, tmp_path / "papers", overwrite=True)
+    indexed(photos, tmp_path / "index", regions="fixed")
+    (tmp_path / "index/index.json").write_text("[")
+    assert indexed(photos, tmp_path / "index", overwrite=True).added == 12
+    (tmp_path / "index/index.json").unlink()
+    with pytest.raises(DataError, match=r"it holds images\.lance"):
+        indexed(photos, tmp_path / "index")
+    assert indexed(photos, tmp_path / "index", overwrite=True).regions == 0
 
 
 @pytest.mark.parametrize(

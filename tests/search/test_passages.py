@@ -7,7 +7,8 @@ from fastgoal.embed import embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.search.passages import embed_query, passages_of
 
-SENTENCES = [f"A {colour} ball lies on the left of the wooden table." for colour in ("red", "blue", "green", "white")]
+THINGS = ("red ball", "blue box", "green lamp", "grey dog", "white window", "brown chair", "tall tree")
+SENTENCES = [f"A {thing} is {where}, by the wooden table." for thing in THINGS for where in ("on the left", "behind")]
 QUERY = " ".join(SENTENCES)
 
 
@@ -41,6 +42,7 @@ def test_sentences_are_packed_in_order_as_far_as_there_is_room(encoder):
 
 def test_the_score_is_the_mean_over_passages_by_their_tokens(encoder):
     embedded, images_ND = embed_query(encoder, QUERY), np.random.default_rng(0).standard_normal((7, encoder.dim))
+    assert len(embedded.spans) > 1
     passages = [QUERY[start:end] for start, end in embedded.spans]
     weights = [tokens(encoder, passage) for passage in passages]
     assert list(embedded.weights) == weights

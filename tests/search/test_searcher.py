@@ -9,10 +9,12 @@ from PIL import Image
 from tests.conftest import save_small_clip
 from tests.search.conftest import paint, rows
 
+from fastgoal.captioning.pictures import open_pictures
 from fastgoal.data.images import read_image
 from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError, DataError, ModelError
 from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.search.build import index
 from fastgoal.search.searcher import NotInIndexError, Searcher
 from fastgoal.search.tables import REGIONS
 
@@ -22,7 +24,6 @@ QUERY = "A red ball lies on the left. A lamp stands behind it."
 @pytest.fixture
 def uri(photos, indexed, tmp_path):
     """Twelve images and a copy of one of them."""
-    shutil.copy(photos / "05.png", photos / "00-copy.png") if (photos / "05.png").exists() else None
     shutil.copy(photos / "01.png", photos / "00-copy.png")
     indexed(photos, tmp_path / "index", regions="fixed")
     return tmp_path / "index"
@@ -79,11 +80,8 @@ def test_a_filter_admits_what_a_list_comprehension_does(searcher, uri, encoder, 
     assert found.matching == len(right)
 
 
-@pytest.mark.parametrize("where", ["widht > 3", "width >", "width", "1", "", "width > 1; drop table images"])
+@pytest.mark.parametrize("where", ["widht > 3", "width >", "width", "1", ""])
 def test_what_is_no_condition_is_shown_with_the_columns(searcher, where):
-    if ";" in where:  # the table takes the first statement alone, which harms nothing
-        assert searcher.text(QUERY, where=where).matching >= 0 if searcher.facts.exact else True
-        return
     with pytest.raises(ConfigError, match=r"no condition: .*over id, image, width, height, caption, bytes"):
         searcher.text(QUERY, where=where)
 
@@ -183,12 +181,14 @@ def test_what_is_no_index_names_the_mend(uri, encoder, tmp_path):
 
 def test_an_open_searcher_stays_as_it_was_while_the_index_changes(uri, searcher, photos, indexed):
     before = searcher.text(QUERY, top=20, where="width > 0")
+    assert not searcher.outdated
     paint(photos / "later.png", 50)
-    (photos / "02.png").unlink(missing_ok=True)
     (photos / "03.png").unlink()
     indexed(photos, uri, regions="fixed")
     after = searcher.text(QUERY, top=20, where="width > 0")
     assert [hit.id for hit in after.hits] == [hit.id for hit in before.hits]
+    assert searcher.outdated
+    assert not Searcher.open(uri, searcher.encoder).outdated
 
 
 def test_several_threads_may_ask_at_once(searcher):
@@ -200,15 +200,16 @@ def test_several_threads_may_ask_at_once(searcher):
         assert [hit.to_json() for hit in found.hits] == [hit.to_json() for hit in alone.hits]
 
 
-def test_an_index_without_images_finds_nothing(photos, indexed, encoder, tmp_path):
-    indexed(photos, tmp_path / "index", limit=1)
-    (photos / "00.png").write_bytes(b"x")
-    paint(photos / "01.png", 3)
-    indexed(photos, tmp_path / "index", limit=2)
-    (photos / "01.png").unlink()
-    indexed(photos, tmp_path / "index")
-    for budget in (0, 1024):
-        assert Searcher.open(tmp_path / "index", encoder, memory_mib=budget).text(QUERY).matching >= 0
+@pytest.mark.parametrize("budget", [0, 1024])
+def test_an_index_without_images_finds_nothing(photos, encoder, tmp_path, budget):
+    def interrupted(batches, embedder, bar):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        index(open_pictures(photos), encoder, tmp_path / "index", progress=False, engine=interrupted)
+    searcher = Searcher.open(tmp_path / "index", encoder, memory_mib=budget)
+    found = searcher.text(QUERY, where="width > 1", sentences=True)
+    assert (found.hits, found.matching, searcher.facts.images, searcher.facts.complete) == ((), 0, 0, False)
 
 
 @pytest.mark.parametrize("numbers", [{"top": -1}, {"skip": -2}])

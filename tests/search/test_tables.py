@@ -25,7 +25,7 @@ def uri(photos, indexed, tmp_path):
 
 def test_an_image_that_is_there_twice_and_regions_of_none_are_mended(uri, photos, indexed):
     expected, regions = rows(uri), rows(uri, REGIONS)
-    for name, condition in ((IMAGES, "id = '01.png'"), (REGIONS, "id IN ('01.png', '02.png')")):
+    for name, condition in ((IMAGES, "id = '01.png'"), (REGIONS, "id IN ('01.png', '03.png')")):
         table = opened(uri, name)
         table.add(table.read(table._table.schema.names, condition))  # as two writers at once would
     table = opened(uri, REGIONS)
@@ -74,4 +74,5 @@ def test_an_older_version_can_be_read_after_a_rewrite(uri, photos, indexed):
     for path in sorted(photos.glob("*.png"))[:3]:
         path.unlink()
     indexed(photos, uri, regions="fixed")
-    assert (len(old), len(opened(uri, IMAGES)), old.newest) == (12, 9, opened(uri, IMAGES).version)
+    assert (len(old), len(opened(uri, IMAGES))) == (12, 9)
+    assert len(old.read(["vector"])) == 12

@@ -79,7 +79,7 @@ class Searcher:
     def __init__(
         self, place: Place, manifest: Manifest, encoder: Retriever, root: Place | None, memory_mib: float
     ) -> None:
-        self.encoder, self.manifest, self._root = encoder, manifest, root
+        self.encoder, self._place, self._root = encoder, place, root
         encoder.eval()  # for good: threads that switch it to and fro would meet
         tables = Tables(place)
         self._images, self._regions = tables.open(IMAGES), tables.open(REGIONS)
@@ -130,6 +130,17 @@ class Searcher:
         mend = f"Search with {name} (without --model), or index the images again with this one."
         manifest.expect_model(encoder.fingerprint, encoder.name, place, mend=mend)
         return cls(place, manifest, encoder, manifest.images_root(place, root), memory_mib)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the index was changed since; open it again to search what is there now.
+
+        Raises:
+            DataError: it is not there any more.
+        """
+        tables = Tables(self._place)
+        mine = {IMAGES: self._images, REGIONS: self._regions}
+        return any(tables.open(name).version != table.version for name, table in mine.items())
 
     # Searching
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastgoal.search.tables import Table, vectors_of
+from fastgoal.search.tables import Table, images_schema, vectors_of
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -63,14 +63,15 @@ class InMemory:
         self.exact, self._images = True, images
         count = len(images)
         self._vector_ND, self._key_N, filled = np.empty((count, dim), np.float32), np.empty(count, np.int64), 0
-        shown: list[pa.RecordBatch] = []
+        schema, shown = pa.schema([images_schema(dim).field(name) for name in SHOWN]), list[pa.RecordBatch]()
         for batch in images.batches([*SHOWN, "vector"]):
             stop = filled + len(batch)
             self._vector_ND[filled:stop] = vectors_of(batch, dim)
             self._key_N[filled:stop] = batch.column("key").to_numpy()
-            shown.append(pa.RecordBatch.from_arrays([_own(batch.column(name)) for name in SHOWN], names=list(SHOWN)))
+            own = {name: _own(batch.column(name)) for name in SHOWN}
+            shown.append(pa.RecordBatch.from_pydict(own, schema))
             filled = stop
-        self._shown = pa.Table.from_batches(shown) if shown else pa.table({name: [] for name in SHOWN})
+        self._shown = pa.Table.from_batches(shown, schema)
         self._rank_N = np.empty(count, np.int64)
         self._rank_N[pc.sort_indices(self._shown.column("id")).to_numpy()] = np.arange(count)
         self._allowed = lru_cache(32)(self._asked)

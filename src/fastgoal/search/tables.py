@@ -96,13 +96,6 @@ class Table:
     def version(self) -> int:
         return int(self._table.version)
 
-    @property
-    def newest(self) -> int:
-        """The version that is there now, of which this handle may know nothing yet."""
-        with reading(self.where):
-            self._table.checkout_latest()
-            return self.version
-
     def batches(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
         """Some columns of all rows, or of those that a condition holds for.
 
@@ -200,7 +193,7 @@ class Table:
             try:
                 yield
             except ValueError as error:
-                if where is None:
+                if where is None or "invalid input" not in str(error).lower():
                     raise
                 what = f"no condition: {where!r} ({_said(error)})"
                 raise ConfigError(what, where="filter", mend=_CONDITION) from error
@@ -258,8 +251,6 @@ class Tables:
 
 
 _ANEW = "Type the `fastgoal index` command that made it again; if that fails too, with --overwrite."
-
-
 _ERRORS = (RuntimeError, OSError, ValueError)
 """What LanceDB raises."""
 
@@ -323,10 +314,10 @@ def _among(keys: Sequence[int]) -> str:
     return f"key IN ({', '.join(map(str, keys))})" if keys else "false"
 
 
-def vectors_of(batch: pa.RecordBatch | pa.Table, dim: int) -> Floats:
-    """The `vector` column as N x D float32."""
-    column = batch.column("vector")
-    flat = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).flatten()
+def vectors_of(batch: pa.RecordBatch | pa.Table, dim: int, column: str = "vector") -> Floats:
+    """A column of lists as N x D float32."""
+    lists = batch.column(column)
+    flat = (lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists).flatten()
     vector_ND: Floats = np.asarray(flat, dtype=np.float32).reshape(-1, dim)
     return vector_ND
 
