@@ -228,7 +228,7 @@ def test_no_path_of_a_client_is_opened(client, records, path):
         client.post("/api/search", json={"text": path, "top": 1}),
         client.post("/api/search", json={**QUERY, "filters": {"id_contains": path, "caption_contains": path}}),
         client.post("/api/search/image", files={"picture": (path, picture[1])}),
-        client.post("/api/search/image", files={"picture": ("a.png", picture[1], path)}),
+        client.post("/api/search/image", files={"picture": ("a.png", picture[1], path.replace("\x00", "%00"))}),
         client.post("/api/search/image", files={path: picture}),
         client.post("/api/explain", json={"id": path, "text": "A ball."}),
         client.post("/api/explain", json={"id": records[0].id, "text": path}),
