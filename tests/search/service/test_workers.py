@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -59,3 +60,19 @@ def test_one_that_cannot_start_ends_all(begun):
     assert not keep_working(2, partial(sys.exit, CANNOT_START))
     assert len(begun) == 2
     assert all(worker.exitcode is not None for worker in begun)
+
+
+def test_one_whose_parent_was_killed_ends_too(tmp_path):
+    """The parent prints the worker's number, and is killed; the worker would sleep on."""
+    work = tmp_path / "work.py"
+    work.write_text(
+        "import time\n"
+        "from fastgoal.search.service.workers import end_with_parent, keep_working\n"
+        "def work():\n    end_with_parent()\n    print(__import__('os').getpid(), flush=True)\n    time.sleep(600)\n"
+        "if __name__ == '__main__':\n    keep_working(1, work)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(work)], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    assert worker != parent.pid
+    parent.kill()
+    assert parent.communicate(timeout=60)[0] == ""  # it ends once nobody is left who could write

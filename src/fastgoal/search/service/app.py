@@ -14,7 +14,7 @@ from fastgoal.search.service.guards import guarded
 from fastgoal.search.service.problems import add_handlers
 from fastgoal.search.service.routes import router
 from fastgoal.search.service.service import Service
-from fastgoal.search.service.settings import ServiceSettings
+from fastgoal.search.service.settings import Limits, ServiceSettings
 
 OPENAPI = "/api/openapi.json"
 
@@ -24,7 +24,7 @@ def make_app(searcher: Searcher, settings: ServiceSettings) -> ASGIApp:
     served."""
     limits = settings.limits
     return guarded(
-        _bare(Service(searcher, limits)),
+        _bare(searcher, limits),
         hosts=settings.hosts,
         token=settings.token,
         body_bytes=limits.body_bytes,
@@ -32,11 +32,12 @@ def make_app(searcher: Searcher, settings: ServiceSettings) -> ASGIApp:
     )
 
 
-def _bare(service: Service) -> FastAPI:
+def _bare(searcher: Searcher, limits: Limits) -> FastAPI:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = Service(searcher, limits)
         yield
-        service.close()
+        app.state.service.close()
 
     app = FastAPI(
         title="fastgoal search",
@@ -48,7 +49,6 @@ def _bare(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.service = service
     add_handlers(app)
     app.include_router(router)
     app.include_router(page_router())

@@ -24,7 +24,7 @@ from fastgoal.search.manifest import Manifest
 from fastgoal.search.searcher import Searcher
 from fastgoal.search.service.app import make_app
 from fastgoal.search.service.settings import ServiceSettings
-from fastgoal.search.service.workers import CANNOT_START, keep_working
+from fastgoal.search.service.workers import CANNOT_START, end_with_parent, keep_working
 
 GRACE = 30
 """Seconds that requests in flight have when the server is told to end."""
@@ -139,6 +139,7 @@ def _serve_here(settings: ServiceSettings, bound: socket.socket, log_requests: b
 
 def _in_worker(here: Callable[[], None]) -> None:
     """What a worker process does; it ends with a line if it cannot."""
+    end_with_parent()
     try:
         here()
     except FastgoalError as error:

@@ -7,10 +7,11 @@ that it cannot start ends all, for the others cannot either.
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 
@@ -53,6 +54,19 @@ def _start(work: Callable[[], None]) -> SpawnProcess:
     worker = get_context("spawn").Process(target=work)
     worker.start()
     return worker
+
+
+def end_with_parent() -> None:
+    """For a worker: it is sent SIGTERM too when the process that started it is gone, killed without a chance to say
+    so. Else it would serve on, and hold the port."""
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_outlive, args=(parent.sentinel,), daemon=True).start()
+
+
+def _outlive(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _replace(running: list[SpawnProcess], dead: SpawnProcess, work: Callable[[], None]) -> None:
