@@ -25,7 +25,7 @@ def search(*more: str, uri: str = "index") -> list[str]:
 def indexed(folder: Path) -> Path:
     """Sound data and an index of it, by a model of its own."""
     good(folder)
-    model = save_small_clip(folder / "clip")
+    model = save_small_clip(folder / "clip", seed=1)
     index_pictures(open_pictures(folder / "data"), DualEncoder.load(model), folder / "index", progress=False)
     return folder / "index"
 
