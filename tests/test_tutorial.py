@@ -14,7 +14,6 @@ MADE = (
     "second/metrics.json",
     "both/index.html",
     "kept/model.safetensors",
-    "index/index.json",
 )
 
 
@@ -34,7 +33,8 @@ def test_the_tutorial_works_as_it_stands(tmp_path, monkeypatch, capsys):
             assert end.value.code == 0, f"{line}\n{capsys.readouterr().err}"
     for made in MADE:
         assert (tmp_path / made).stat().st_size > 500, made
+    assert (tmp_path / "index" / "index.json").exists()
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("tensor([[")
     assert sum(float(share) for share in last.split("[[")[1].split("]]")[0].split(",")) == pytest.approx(1, abs=1e-3)
-    assert "Where they differ most" in (tmp_path / "both" / "index.html").read_text(encoding="utf-8")
+    assert "Side by side" in (tmp_path / "both" / "index.html").read_text(encoding="utf-8")

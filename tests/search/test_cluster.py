@@ -26,7 +26,8 @@ def test_an_index_made_on_a_cluster_is_that_of_one_process(ray, photos, indexed,
     there = index(pictures, encoder, tmp_path / "there", settings, proposer=proposer, progress=False, engine=engine)
     for table in (IMAGES, REGIONS):
         assert rows(tmp_path / "there", table) == rows(tmp_path / "here", table)
-    assert (there.images, there.workers, dict(there.skipped.counts)) == (11, 2, dict(here.skipped.counts))
+    assert (there.images, dict(there.skipped.counts)) == (11, dict(here.skipped.counts))
+    assert there.workers in (1, 2)  # of three batches the first worker may take all while the other one starts
     for again in (engine, RayEngine(cluster=Cluster(address="127.0.0.1:1"), load=load)):  # which is never asked
         (photos / "01.png").unlink(missing_ok=True)
         kept = index(pictures, encoder, tmp_path / "there", settings, proposer=proposer, progress=False, engine=again)
