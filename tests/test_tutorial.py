@@ -37,4 +37,4 @@ def test_the_tutorial_works_as_it_stands(tmp_path, monkeypatch, capsys):
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("tensor([[")
     assert sum(float(share) for share in last.split("[[")[1].split("]]")[0].split(",")) == pytest.approx(1, abs=1e-3)
-    assert "Side by side" in (tmp_path / "both" / "index.html").read_text(encoding="utf-8")
+    assert "<h1>first and second" in (tmp_path / "both" / "index.html").read_text(encoding="utf-8")
