@@ -163,48 +163,51 @@ class _Runs:
     folder: Path
     bar: Progress
 
-    def of(self, run: Callable[[str, bool, int], Point]) -> dict[str, Any]:
+    def of(self, run: Callable[..., Point]) -> dict[str, Any]:
         """The runs to fit and the one that checks, by captions, much or little to do for the images, and samples.
         Matching comes first: it makes the tables that training reads."""
         many, few = self.bench.samples, max(self.bench.batch, self.bench.samples // 3)
         asked = [("long", True, many), ("long", True, few), ("long", False, many)]
         asked += [("short", True, many), ("short", False, many), ("short", False, few)]
         before = [self._told(run, *one) for one in asked]
-        check = self._told(run, "long", True, many * self.bench.times)
+        check = self._told(run, "long", True, many * self.bench.times, check=True)
         after = [self._told(run, *one) for one in reversed(asked)]  # a machine that slows down slows both sides down
         return {"points": (*before, *after), "check": check}
 
-    def _told(self, run: Callable[[str, bool, int], Point], captions: str, much: bool, samples: int) -> Point:
-        point = run(captions, much, samples)
+    def _told(self, run: Callable[..., Point], *asked: object, check: bool = False) -> Point:
+        point = run(*asked, check)
         self.bar.update()
         return point
 
-    def match(self, captions: str, much: bool, samples: int) -> Point:
+    def match(self, captions: str, much: bool, samples: int, check: bool) -> Point:
         """With twelve crops or two; the check has the five boxes besides."""
-        crops, fixed = MANY if much else FEW, samples > self.bench.samples
+        crops = MANY if much else FEW
         found = alone(
             f"{HERE}:matching_alone",
             data=self.folder / captions / "train",
-            out=self.folder / f"{captions}-{crops}-{samples}",
+            out=self._pairs(captions, crops, samples, check),
             crops=crops,
-            fixed=fixed,
+            fixed=check,
             samples=samples,
             model=self.bench.model,
             device=self.bench.device,
         )
         return _point(f"{samples:,} samples, {found['crops']:.1f} crops", found)
 
-    def train(self, captions: str, much: bool, samples: int) -> Point:
+    def train(self, captions: str, much: bool, samples: int, check: bool) -> Point:
         """`goal`, with two views and two texts of a sample, or `global`, with one."""
         method, batch = "goal" if much else "global", self.bench.batch
         found = alone(
             f"{HERE}:training_alone",
-            pairs=self.folder / f"{captions}-{MANY}-{max(samples, self.bench.samples)}",
+            pairs=self._pairs(captions, MANY, samples if check else self.bench.samples, check),
             settings={"method": method, "batch_size": batch, "max_steps": samples // batch, "view_cache_mb": 0},
             model=self.bench.model,
             device=self.bench.device,
         )
         return _point(f"{found['samples']:,} samples, {method}", found)
+
+    def _pairs(self, captions: str, crops: int, samples: int, check: bool) -> Path:
+        return self.folder / f"{captions}-{crops}-{samples}{'-check' * check}"
 
 
 def _point(name: str, found: Mapping[str, Any]) -> Point:

@@ -118,9 +118,8 @@ def open_pictures(
         raise DataError(
             "images are named where they lie on this machine", where=source.root, mend="Copy the images here first."
         )
-    pictures = Pictures(
-        source=replace(source, limit=None), limit=limit, captions=captions
-    )  # the limit counts images, not samples
+    whole = replace(source, limit=None)  # the limit counts images, not samples
+    pictures = Pictures(source=whole, limit=limit, captions=captions)
     problem: DataError | None = None
     for entry in pictures:
         if isinstance(entry, Picture):

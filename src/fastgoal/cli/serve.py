@@ -96,6 +96,7 @@ def serve(
             workers=workers,
             log_requests=log_requests,
             proxies=proxy,
+            prepare=quiet_libraries,
             ready=lambda address: _say(address, settings, token == MAKE_ONE, open),
         )
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Template
 from markupsafe import Markup
 
 from fastgoal.checking.picture import COLOURS
@@ -21,7 +21,7 @@ from fastgoal.explain.explanation import Explanation, Floats
 from fastgoal.explain.overlay import fitted, heat_image
 from fastgoal.explain.prose import shades
 from fastgoal.explain.sheet import short_name
-from fastgoal.inline import image_uri, svg_rectangle
+from fastgoal.inline import image_uri, page_template, svg_rectangle
 
 EDGE, QUALITY = 640, 82
 PIXELS = 5
@@ -35,29 +35,20 @@ def render(every: Sequence[Explained], title: str) -> str:
         every: at least one, all by the same models.
     """
     script = files("fastgoal.explain").joinpath("templates", "explain.js").read_text(encoding="utf-8")
-    return str(
-        _template().render(
-            title=title,
-            subjects=[_subject(one) for one in every],
-            models=_models(every),
-            colours=COLOURS,
-            script=Markup(script),  # ours, and escaped it would not run
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
+    return _template().render(
+        title=title,
+        subjects=[_subject(one) for one in every],
+        models=_models(every),
+        colours=COLOURS,
+        script=Markup(script),  # ours, and escaped it would not run
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 @cache
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("fastgoal.explain"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["signed"] = lambda value: f"{value:+.4f}".replace("-", "−")
-    return environment.get_template("explain.html.j2")
+def _template() -> Template:
+    filters = {"signed": lambda value: f"{value:+.4f}".replace("-", "−")}
+    return page_template("fastgoal.explain", "explain.html.j2", filters)
 
 
 def _models(every: Sequence[Explained]) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Template
 from markupsafe import Markup
 
 from fastgoal.files import make_folder, write_file, write_json
-from fastgoal.inline import svg_rectangle
+from fastgoal.inline import page_template, svg_rectangle
 from fastgoal.report import between, figures, words
 from fastgoal.report.input import PairExample, Picture, ReportInput, RetrievalExample
 from fastgoal.report.markdown import markdown
@@ -125,14 +125,7 @@ def _finite(value: Any) -> Any:
 
 
 @cache
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("fastgoal.report"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+def _template() -> Template:
     filters: dict[str, Any] = {
         "signed": signed,
         "seconds": words.seconds,
@@ -141,9 +134,9 @@ def _template() -> Any:
         "tied": words.tied,
         "summary": between.summary,
     }
-    environment.filters.update(filters)
-    environment.globals["words"] = WORDS  # macros see no other
-    return environment.get_template("report.html.j2")
+    template = page_template("fastgoal.report", "report.html.j2", filters)
+    template.globals["words"] = WORDS  # macros see no other
+    return template
 
 
 def _facts(report: ReportInput) -> dict[str, Any]:

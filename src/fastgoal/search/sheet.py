@@ -3,27 +3,23 @@
 Each sentence has its colour, and so has its best region in every hit.
 """
 
-import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import matplotlib
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image, ImageDraw, ImageFont
 
+from fastgoal.checking.picture import COLOURS, font_of
 from fastgoal.errors import ConfigError, DataError
-from fastgoal.files import make_folder, write_file, writing
+from fastgoal.files import make_folder, write_file
+from fastgoal.inline import image_uri, page_template
 from fastgoal.search.hits import Found, Hit
 from fastgoal.search.searcher import Searcher
 
-COLOURS = ("#0b6e99", "#b5420f", "#2f7d32", "#7b3fa0", "#a3730a", "#a01f4c")
-"""Of sentences, in turn; dark enough to read on white, and told apart on photographs."""
 _INK, _GREY = "#333333", "#808080"
 _CELL, _MARGIN, _LINE, _COLUMNS = 240, 16, 18, 5
+_SIZE = 13
 
 
 def expect_sheet(file: Path | None, kinds: Sequence[str]) -> None:
@@ -49,12 +45,11 @@ def draw_sheet(file: Path, searcher: Searcher, found: Found) -> None:
     make_folder(file.parent)
     out = io.BytesIO()
     sheet.save(out, "PNG" if file.suffix.lower() == ".png" else "JPEG")
-    with writing(file):
-        write_file(file, out.getvalue())
+    write_file(file, out.getvalue())
 
 
 def _draw_hit(sheet: Image.Image, hit: Hit, small: Image.Image | None, title: str, left: int, top: int) -> None:
-    pen, font = ImageDraw.Draw(sheet), _font()
+    pen, font = ImageDraw.Draw(sheet), font_of(_SIZE)
     pen.text((left, top), title, font=font, fill=_INK)
     pen.text((left, top + _LINE), _fitting(hit.id, font), font=font, fill=_GREY)
     top += 2 * _LINE
@@ -89,12 +84,6 @@ def _fitting(text: str, font: ImageFont.FreeTypeFont) -> str:
     return text
 
 
-@cache
-def _font() -> ImageFont.FreeTypeFont:
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(path), 13)
-
-
 # The page
 
 
@@ -114,15 +103,18 @@ def write_page(file: Path, searcher: Searcher, found: Found, title: str, *, skip
     Raises:
         DataError: the disk refuses.
     """
-    cards = [
-        _Card(rank=rank, hit=hit, uri=_data_uri(_small(searcher, hit, 480)), caption=searcher.record(hit.id).caption)
-        for rank, hit in enumerate(found.hits, start=skip + 1)
-    ]
-    page = _template().render(
+    cards = [_card(searcher, hit, rank) for rank, hit in enumerate(found.hits, start=skip + 1)]
+    page = page_template("fastgoal.search", "hits.html.j2").render(
         title=title, found=found, facts=searcher.facts, cards=cards, parts=_parts(found), colours=COLOURS
     )
     make_folder(file.parent)
     write_file(file, page)
+
+
+def _card(searcher: Searcher, hit: Hit, rank: int) -> _Card:
+    small = _small(searcher, hit, 480)
+    uri = None if small is None else image_uri(small, quality=82)
+    return _Card(rank=rank, hit=hit, uri=uri, caption=searcher.record(hit.id).caption)
 
 
 def _parts(found: Found) -> list[tuple[str, int | None]]:
@@ -133,20 +125,3 @@ def _parts(found: Found) -> list[tuple[str, int | None]]:
         parts += [(text[end : span[0]], None), (text[slice(*span)], number % len(COLOURS))]
         end = span[1]
     return [*parts, (text[end:], None)]
-
-
-def _data_uri(picture: Image.Image | None) -> str | None:
-    if picture is None:
-        return None
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=82)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
-
-
-@cache
-def _template() -> Any:
-    loader = PackageLoader("fastgoal.search")
-    environment = Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    return environment.get_template("hits.html.j2")

@@ -27,8 +27,8 @@ class Lane:
     """
 
     def __init__(self, threads: int, waiting: int, name: str) -> None:
-        self._threads, self._name, self._most, self._inside = threads, name, threads + waiting, 0
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._most, self._inside = threads + waiting, 0
 
     async def run(self, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
         """What `call` returns or raises, once a thread has come to it.
@@ -39,8 +39,6 @@ class Lane:
         if self._inside >= self._most:
             raise BusyError
         self._inside += 1
-        if self._pool is None:  # an application may be started again after it was closed
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=self._name)
         future = asyncio.get_running_loop().run_in_executor(self._pool, partial(call, *args, **options))
         future.add_done_callback(self._leave)
         return await future
@@ -50,6 +48,4 @@ class Lane:
 
     def close(self) -> None:
         """Returns when what was begun is done; what waits is dropped."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._pool.shutdown(cancel_futures=True)

@@ -74,12 +74,14 @@ def serve(
     workers: int = 1,
     log_requests: bool = False,
     proxies: str | None = None,
+    prepare: Callable[[], object] | None = None,
     ready: Callable[[str], object] = print,
 ) -> None:
     """Serve until a signal comes.
 
     Args:
-        proxies: addresses whose `X-Forwarded-For` is believed. ready: called once with the address that answers.
+        proxies: addresses whose `X-Forwarded-For` is believed. prepare: called first in every worker process, to which
+            it is pickled. ready: called once with the address that answers.
 
     Raises:
         FastgoalError: the index or its model cannot be used.
@@ -91,7 +93,7 @@ def serve(
     try:
         if workers == 1:
             here()
-        elif not keep_working(workers, partial(_in_worker, here)):
+        elif not keep_working(workers, partial(_in_worker, here, prepare)):
             raise ModelError("a worker could not start", mend="Its own message above says why.")
     finally:
         ended.set()
@@ -137,9 +139,11 @@ def _serve_here(settings: ServiceSettings, bound: socket.socket, log_requests: b
             signal.signal(number, handler)
 
 
-def _in_worker(here: Callable[[], None]) -> None:
+def _in_worker(here: Callable[[], None], prepare: Callable[[], object] | None = None) -> None:
     """What a worker process does; it ends with a line if it cannot."""
     end_with_parent()
+    if prepare is not None:
+        prepare()
     try:
         here()
     except FastgoalError as error:

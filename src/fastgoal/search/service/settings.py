@@ -4,6 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field, fields
 
 from fastgoal.errors import ConfigError
+from fastgoal.search.stores import MEMORY_MIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class ServiceSettings:
     model: str | None = None
     root: str | None = None
     device: str = "cpu"
-    memory_mib: float = 1024
+    memory_mib: float = MEMORY_MIB
     token: str | None = field(default=None, repr=False)
     hosts: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
