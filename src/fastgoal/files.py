@@ -114,11 +114,12 @@ def _old(place: Path) -> Path:
 
 
 def shown_name(name: str | Path) -> str:
-    """What others see of a model's or data set's name: a folder's own name without where it lies here, else as it
-    is."""
+    """What others see of a model's or data set's name: a folder's own name without where it lies here (with the run's
+    name where it is a run's `model`), else as it is."""
     with suppress(OSError):  # a name may be too long for a file's
         if Path(name).is_dir():
-            return Path(name).resolve().name
+            *_, parent, own = ("", *Path(name).resolve().parts)
+            return f"{parent}/{own}" if own == "model" else own
     return str(name)
 
 

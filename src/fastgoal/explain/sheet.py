@@ -7,7 +7,6 @@ best region, its most similar patch, and the true box where the data gives one.
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw
 
@@ -52,9 +51,8 @@ def png(picture: Image.Image) -> bytes:
 
 
 def short_name(model: str) -> str:
-    """A model's name without where it lies here: of a run's `model` folder, the run's name with it."""
-    parts = Path(model).parts
-    name = "/".join(parts[-2:]) if parts[-1:] == ("model",) else shown_name(model)
+    """A model's name without where it lies here, and no longer than there is room for."""
+    name = shown_name(model)
     return name if len(name) <= 48 else f"…{name[-47:]}"
 
 
