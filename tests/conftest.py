@@ -1,7 +1,10 @@
 """Fixtures shared by all tests: a small random CLIP of the real architecture, saved as a plain transformers folder."""
 
 import json
+import os
+import shutil
 import signal
+import tempfile
 from collections import Counter
 from functools import cache
 from itertools import pairwise
@@ -12,6 +15,16 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+SHARED_MEMORY = Path("/dev/shm")
+FIRST = ("tests/test_readme.py", "tests/training/test_processes.py", "tests/cluster", "tests/test_kill.py")
+"""Files that take longest: with any of these last, one of two processes would wait for it."""
+
+if "TMPDIR" not in os.environ and SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 8 * 2**30:
+    # What is finished is written through to the disk, for which tests would wait more than for anything else.
+    os.environ["TMPDIR"] = str(SHARED_MEMORY)
+    tempfile.tempdir = None
+os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15 a worker starves beside the tests of another process
 
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C too
@@ -75,6 +88,10 @@ def save_small_clip(folder: Path, *, size: int = 32, patch: int = 8, positions: 
     CLIPProcessor(processor, tokenizer).save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -63,9 +63,9 @@ def test_twenty_steps_are_those_of_one_process(
     write_table: WriteTable, small_clip_folder: Path, tmp_path: Path, size: int, way: str
 ) -> None:
     shared = {name: value for name, value in WAYS[way].items() if name not in ("micro_batch", "shard")}
-    table, alone = write_table(), replace(CONFIG, **shared)
+    table, alone = write_table(), replace(CONFIG, save_every=20, **shared)
     wanted = trained(table, small_clip_folder, tmp_path / "alone", alone, val=table)
-    config = replace(CONFIG, **WAYS[way])
+    config = replace(CONFIG, save_every=20, **WAYS[way])
     of_ranks = on_ranks(size, lambda team: trained(table, small_clip_folder, tmp_path / "team", config, val=table))
     assert losses(tmp_path / "team") == pytest.approx(losses(tmp_path / "alone"), rel=1e-4)
     assert len(losses(tmp_path / "team")) == 20
