@@ -6,7 +6,7 @@ stream is and however slow its first item.
 
 An actor makes its worker once. One that dies, with its process or its node, is replaced, and what it had goes to the
 next that is free: a replacement that finds no room holds up nobody. An item that takes its actor with it time after
-time ends the job, as it would never be done.
+time ends the job, as it would never be done, and so does a cluster without a node.
 """
 
 import os
@@ -45,7 +45,7 @@ def over_actors(items: Iterable[T], make: Callable[[], Callable[[T], R]], cluste
         cluster: as `joined` gives it.
 
     Raises:
-        FastgoalError: what a worker raised, once the results of all earlier items were taken.
+        FastgoalError: what a worker raised, once the results of all earlier items were taken; no node is left.
         ModelError: workers die of one item again and again.
     """
     pool = _Pool(make, cluster)
@@ -135,7 +135,15 @@ class _Pool:
             ready: list[Any] = []
             while waited and not ready:
                 ready, _ = self._ray.wait(waited, num_returns=1, timeout=LOOK)
+                if not (ready or self._names):
+                    self._expect_a_node()
         return {number: result for ref in ready for number, result in self._heard(ref)}
+
+    def _expect_a_node(self) -> None:
+        """Room for a worker may come while there is any node: without its first one a cluster is over."""
+        if not any(node["Alive"] for node in self._ray.nodes()):
+            mend = "Type the command again, on a cluster that runs: what was finished is kept."
+            raise FastgoalError("no node of the Ray cluster is left", mend=mend)
 
     def _heard(self, ref: Any) -> Iterator[tuple[int, tuple[str, Any]]]:
         task, actor = self._running.pop(ref, (None, None))
