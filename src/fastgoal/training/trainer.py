@@ -31,6 +31,7 @@ from fastgoal.training.choice import PairChoice
 from fastgoal.training.compiling import compiled, expect_compiler
 from fastgoal.training.config import TrainConfig
 from fastgoal.training.lanes import LaneBatches
+from fastgoal.training.launcher import expect_launcher
 from fastgoal.training.left_out import merged
 from fastgoal.training.loop import Loop
 from fastgoal.training.order import EpochBatches, Ints
@@ -130,6 +131,7 @@ def _train(
     team: Team,
 ) -> TrainReport:
     expect_trainable(config, encoder)
+    expect_launcher(config)
     expect_team(config, team)
     encoder.set_text_limit(encoder.limit_for(config.text_tokens))
     expect_pairs(config, table)
