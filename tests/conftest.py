@@ -24,7 +24,10 @@ if "TMPDIR" not in os.environ and SHARED_MEMORY.is_dir() and shutil.disk_usage(S
     # What is finished is written through to the disk, for which tests would wait more than for anything else.
     os.environ["TMPDIR"] = str(SHARED_MEMORY)
     tempfile.tempdir = None
-os.environ.setdefault("RAY_worker_niceness", "0")  # at Ray's 15 a worker starves beside the tests of another process
+# In every process that a test starts: threads of several processes on one core wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# At Ray's 15 a worker starves beside the tests of another process.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 torch.set_num_threads(1)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: its children would ignore Ctrl-C too

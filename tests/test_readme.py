@@ -1,10 +1,9 @@
 """The README's commands, run as they stand in an empty folder, but for the two `make` lines and the activation."""
 
 import re
-import sys
 
 import pytest
-from tests.pages import ROOT, blocks, run
+from tests.pages import ROOT, blocks, follow, run
 
 README = ROOT / "README.md"
 
@@ -19,8 +18,9 @@ def test_commands_work_as_they_stand(folder):
     commands = [line for line in lines if not line.startswith(("make ", "source "))]
     assert [line for line in lines if line.startswith("make ")] == ["make demo", "make test"]
     assert len(commands) >= 7
-    for command in commands:
-        run(command, folder, shell=True)
+    run(commands[0], folder, shell=True)  # by its name, in a shell
+    for command in commands[1:]:
+        follow("bash", command, folder)
     for made in ("demo-quick/index.html", "demo-quick/metrics.json", "my-run/index.html", "result.json"):
         assert (folder / made).stat().st_size > 500, made
 
@@ -28,9 +28,9 @@ def test_commands_work_as_they_stand(folder):
 def test_python_examples_work_as_they_stand(folder):
     examples = blocks(README, "python")
     assert len(examples) == 2
-    printed = run([sys.executable, "-c", examples[0]], folder)
+    printed = follow("python", examples[0], folder)
     assert "R@1" in printed.splitlines()[-1]
-    run([sys.executable, "-c", examples[1]], folder)
+    follow("python", examples[1], folder)
 
 
 def test_links_lead_somewhere():

@@ -7,7 +7,6 @@ ones in `tests/test_readme.py` and `tests/test_kill.py`.
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,7 @@ def quiet():
 def apart(*arguments, cwd=None):
     """Run the command line in a process of its own."""
     command = [sys.executable, "-m", "fastgoal", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
 def fastgoal(*arguments, cwd="."):
