@@ -17,8 +17,15 @@ from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 SHARED_MEMORY = Path("/dev/shm")
-FIRST = ("tests/test_readme.py", "tests/training/test_processes.py", "tests/cluster", "tests/test_kill.py")
-"""Files that take longest: with any of these last, one of two processes would wait for it."""
+FIRST = (
+    "tests/test_readme.py",
+    "tests/cluster",
+    "tests/test_kill.py",
+    "tests/training",
+    "tests/recipes",
+    "tests/test_run.py",
+)
+"""What takes longest: with any of these last, one of two processes would wait for it."""
 
 if "TMPDIR" not in os.environ and SHARED_MEMORY.is_dir() and shutil.disk_usage(SHARED_MEMORY).free > 8 * 2**30:
     # What is finished is written through to the disk, for which tests would wait more than for anything else.

@@ -4,7 +4,7 @@ import errno
 import multiprocessing
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.request import Request, urlopen
@@ -146,8 +146,8 @@ def test_threads_and_processes_that_want_one_file_fetch_it_once(
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(_size_of_copy, range(4))) == {2_000_000}
     local(SHARD).unlink()
-    with multiprocessing.get_context("fork").Pool(3) as pool:
-        assert set(pool.map(_size_of_copy, range(3), chunksize=1)) == {2_000_000}
+    with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as processes:
+        assert set(processes.map(_size_of_copy, range(3))) == {2_000_000}
     assert log.read_text() == "fetched\n" * 2
 
 
