@@ -44,7 +44,7 @@ def prepare(model: Any, tokenizer: Any, where: object) -> None:
     the very position that a text is read at.
     """
     check_size(tokenizer, model, where)
-    if not model.config.vision_config.vision_use_head:
+    if not getattr(model.config.vision_config, "vision_use_head", True):
         what = "its image tower has no pooling head (vision_use_head is false)"
         raise ModelError(what, where=where, mend="Use a complete SigLIP checkpoint")
     if tokenizer.pad_token_id is None:
