@@ -1,7 +1,7 @@
 """Progress: plain lines where there is no terminal, now and then; nothing where nothing is wanted."""
 
 from fastgoal import progress
-from fastgoal.progress import Progress
+from fastgoal.progress import Bar, Progress
 
 
 def test_plain_lines_come_now_and_then_and_at_the_end(monkeypatch, capsys):
@@ -29,3 +29,7 @@ def test_nothing_is_said_of_nothing_of_short_work_or_when_not_asked(capsys):
     with Progress(3, "match", "image") as bar:
         bar.update(3)
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_that_a_signal_left_half_made_ends_quietly():
+    Bar.__new__(Bar).__del__()

@@ -2,12 +2,18 @@
 
 import sys
 import time
-from typing import Any, Self
+from typing import Self
 
 from tqdm import tqdm
 
 EVERY = 15.0
 """Seconds between plain lines, so that a log file stays readable; shorter work says nothing there."""
+
+
+class Bar(tqdm):  # type: ignore[type-arg]
+    """A bar that may be left half made: a signal that comes while it begins would have its end complain."""
+
+    disable = True
 
 
 class Progress:
@@ -25,7 +31,7 @@ class Progress:
         self._told: int | None = None
         self._begin = self._said = time.monotonic()
         self._plain = show and not sys.stderr.isatty()
-        self._bar: tqdm[Any] = tqdm(
+        self._bar = Bar(
             total=total, initial=done, desc=label, unit=unit, dynamic_ncols=True, disable=not show or self._plain
         )
 

@@ -11,8 +11,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tqdm import tqdm
 from transformers import TrainerCallback
+
+from fastgoal.progress import Bar
 
 LINES = 20
 """Plain lines per run at least, where the history has as many ..."""
@@ -27,7 +28,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
         self._shown_at, self._first_step = 0, 0
         self._started = self._said = time.monotonic()
 
@@ -35,7 +36,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._started = self._said = time.monotonic()
         self._first_step = state.global_step
         if sys.stderr.isatty():
-            self._bar = tqdm(
+            self._bar = Bar(
                 total=state.max_steps,
                 initial=state.global_step,
                 desc=self._label,
@@ -76,7 +77,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def _left(self, state: Any) -> str:
         done = max(1, state.global_step - self._first_step)
         seconds = (time.monotonic() - self._started) / done * (state.max_steps - state.global_step)
-        return str(tqdm.format_interval(seconds))
+        return str(Bar.format_interval(seconds))
 
     def say(self, line: str) -> None:
         """One line, beside the bar if there is one."""
