@@ -22,7 +22,7 @@ from transformers import CLIPModel, CLIPProcessor
 image, *folders = sys.argv[1:]
 texts = ["A red ball.", "ball " * 500]
 for folder in folders:
-    clip, processor = CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder)
+    clip, processor = CLIPModel.from_pretrained(folder).eval(), CLIPProcessor.from_pretrained(folder, backend="pil")
     inputs = processor(text=texts, images=Image.open(image), padding=True, truncation=True, return_tensors="pt")
     with torch.inference_mode():
         result = clip(**inputs)

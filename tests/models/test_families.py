@@ -31,7 +31,7 @@ from transformers import AutoProcessor, MetaClip2Model, SiglipModel
 texts = ["A red ball.", "ball " * 500]
 for model_class, padding, folder in ((MetaClip2Model, True, "metaclip_2"), (SiglipModel, "max_length", "siglip")):
     model = model_class.from_pretrained(folder).eval()
-    processor = AutoProcessor.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder, backend="pil")
     inputs = processor(
         text=texts, images=Image.open("image.png"), padding=padding, truncation=True, return_tensors="pt"
     )
@@ -122,7 +122,7 @@ def test_attention_is_torchs_own_without_masks_and_equals_the_eager_one(folders,
 
 
 def test_the_fit_gives_the_pixels_of_the_processor(folders, encoder, kind):
-    processor = AutoProcessor.from_pretrained(folders[kind]).image_processor
+    processor = AutoProcessor.from_pretrained(folders[kind], backend="pil").image_processor
     for size in ((57, 40), (40, 57), (33, 91), (20, 20)):
         mean, std = (np.array(values, np.float32) for values in (encoder.fit.mean, encoder.fit.std))
         ours_HWC = (fit_pixels(picture(*size), encoder.fit) / np.float32(255) - mean) / std
