@@ -1,17 +1,20 @@
 """open_clip's layout: an independent forward on the written keys, and the way back through `convert`.
 
-The library itself needs torchvision and is not there; its names of keys and fields are those of the reference.
+The library itself needs torchvision, and is asked where it is installed.
 """
 
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tests.models.checkpoints.reference import encode_images, encode_texts, state_dict
 from transformers import AutoTokenizer, CLIPModel
 
+from fastgoal.embed import embed_images, embed_texts
 from fastgoal.errors import ConfigError
 from fastgoal.export import export
 from fastgoal.models.checkpoints import Wishes, convert
@@ -49,6 +52,20 @@ def test_an_independent_forward_gives_our_embeddings(family, families, tmp_path)
     )
     assert config["preprocess_cfg"]["interpolation"] == "bicubic"
     assert config["preprocess_cfg"]["resize_mode"] == "shortest"
+
+
+def test_the_library_itself_gives_our_embeddings(families, tmp_path):
+    library = pytest.importorskip("open_clip")
+    encoder, out = families["tiny"], tmp_path / "out"
+    export(encoder, out, "open-clip")
+    model, _, transform = library.create_model_and_transforms(f"local-dir:{out}")
+    model.eval()
+    pictures = [Image.effect_noise(size, 90).convert("RGB") for size in ((96, 96), (128, 96), (96, 200))]
+    with torch.inference_mode():
+        image_BD = model.encode_image(torch.stack([transform(picture) for picture in pictures]), normalize=True)
+        text_BD = model.encode_text(library.get_tokenizer(f"local-dir:{out}")(TEXTS), normalize=True)
+    np.testing.assert_allclose(embed_images(encoder, pictures), image_BD.numpy(), atol=1e-5)
+    np.testing.assert_allclose(embed_texts(encoder, TEXTS)[0], text_BD.numpy(), atol=1e-5)
 
 
 def first_block(key):

@@ -1,4 +1,5 @@
-"""Evaluation-only models: BLIP-2 against transformers itself, open_clip against a stand-in for the library."""
+"""Evaluation-only models: BLIP-2 against transformers itself, open_clip against a stand-in for the library, and against
+itself where it is installed."""
 
 import json
 import shutil
@@ -110,6 +111,22 @@ def test_open_clip_by_its_interface(monkeypatch):
     np.testing.assert_allclose(embed_images(encoder, pictures()), wanted_ND.numpy(), atol=1e-6)
     with pytest.raises(ModelError, match="cannot change to 4"):
         load_retriever("open_clip:EVA02-B-16@merged2b", text_tokens=4)
+
+
+@pytest.mark.parametrize("architecture", ["ViT-S-32-alt", "EVA02-B-16", "coca_ViT-B-32"])
+def test_open_clip_itself(architecture, tmp_path):
+    library = pytest.importorskip("open_clip")
+    torch.manual_seed(0)
+    weights = tmp_path / "random.pt"
+    torch.save(library.create_model(architecture).state_dict(), weights)
+    encoder = load_retriever(f"open_clip:{architecture}@{weights}")
+    model, _, transform = library.create_model_and_transforms(architecture, pretrained=str(weights))
+    model.eval()
+    with torch.inference_mode():
+        wanted_QD = model.encode_text(library.get_tokenizer(architecture)(TEXTS), normalize=True)
+        wanted_ND = model.encode_image(torch.stack([transform(picture) for picture in pictures()]), normalize=True)
+    np.testing.assert_allclose(embed_texts(encoder, TEXTS)[0], wanted_QD.numpy(), atol=1e-6)
+    np.testing.assert_allclose(embed_images(encoder, pictures()), wanted_ND.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize(

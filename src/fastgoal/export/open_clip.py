@@ -2,7 +2,8 @@
 
 open_clip reads a text at its largest token id and knows two activations and one layer norm, so that not every model is
 one of its: what it would compute otherwise than we do is refused by name. The library needs torchvision and is not run
-here; what was written is read back through the same doors as anybody's checkpoint instead, and embeds again.
+here; what was written is read back through the same doors as anybody's checkpoint instead, and embeds again (tests ask
+the library itself where it is installed).
 
 Source: github.com/mlfoundations/open_clip (`CLIPVisionCfg`, `CLIPTextCfg`, `factory.create_model`, `push_to_hf_hub`).
 """
