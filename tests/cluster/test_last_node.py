@@ -5,9 +5,10 @@ from itertools import count
 
 import psutil
 import pytest
+import ray
 from tests.cluster.numbers import squares
 
-from fastgoal.cluster.flow import over_actors
+from fastgoal.cluster.flow import _Pool, over_actors
 from fastgoal.cluster.session import Cluster, joined
 from fastgoal.errors import FastgoalError
 
@@ -22,3 +23,20 @@ def test_the_death_of_the_last_node_ends_the_job(monkeypatch):
         raylet.kill()
         with pytest.raises(FastgoalError, match=r"no node of the Ray cluster is left\. Type the command again"):
             deque(flow, maxlen=0)
+
+
+class Broken:
+    """A Ray whose pipe to this machine's node is broken."""
+
+    exceptions = ray.exceptions
+
+    def wait(self, *_, **__):
+        raise BrokenPipeError("Broken pipe")
+
+
+def test_a_broken_pipe_to_the_own_node_says_the_same(monkeypatch):
+    with joined(Cluster(workers=1)) as cluster:
+        pool = _Pool(squares, cluster)
+        monkeypatch.setattr(pool, "_ray", Broken())
+        with pytest.raises(FastgoalError, match="no node of the Ray cluster is left"):
+            next(pool.results([1]))

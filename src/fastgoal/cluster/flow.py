@@ -14,7 +14,7 @@ import pickle
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -134,7 +134,8 @@ class _Pool:
         with told_if_long("waiting for the cluster", detail=self._detail):
             ready: list[Any] = []
             while waited and not ready:
-                ready, _ = self._ray.wait(waited, num_returns=1, timeout=LOOK)
+                with self._reaching():
+                    ready, _ = self._ray.wait(waited, num_returns=1, timeout=LOOK)
                 if not (ready or self._names):
                     self._expect_a_node()
         return {number: result for ref in ready for number, result in self._heard(ref)}
@@ -142,15 +143,25 @@ class _Pool:
     def _expect_a_node(self) -> None:
         """Room for a worker may come while there is any node: without its first one a cluster is over."""
         if not any(node["Alive"] for node in self._ray.nodes()):
-            mend = "Type the command again, on a cluster that runs: what was finished is kept."
-            raise FastgoalError("no node of the Ray cluster is left", mend=mend)
+            raise _over()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Around what is asked of this machine's own node, whose death may break the pipe to it before it is known."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, self._ray.exceptions.RayError):  # a worker's own
+                raise
+            raise _over() from error
 
     def _heard(self, ref: Any) -> Iterator[tuple[int, tuple[str, Any]]]:
         task, actor = self._running.pop(ref, (None, None))
         if task is None:
             actor = self._beginning.pop(ref)
         try:
-            said = self._ray.get(ref)
+            with self._reaching():
+                said = self._ray.get(ref)
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.ObjectLostError) as error:
             self._lost(actor, task, error)
             return
@@ -178,6 +189,11 @@ class _Pool:
 
     def _detail(self) -> str:
         return f"{len(self._names)} workers at {len(self._running)} tasks, {len(self._beginning)} waiting for room"
+
+
+def _over() -> FastgoalError:
+    mend = "Type the command again, on a cluster that runs: what was finished is kept."
+    return FastgoalError("no node of the Ray cluster is left", mend=mend)
 
 
 class _Actor:
