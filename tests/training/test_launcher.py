@@ -1,9 +1,14 @@
 """What accelerate's configuration may ask of a run."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from fastgoal.errors import ConfigError
-from fastgoal.training import TrainConfig
+from fastgoal.models.dual_encoder import DualEncoder
+from fastgoal.pairs import PairsTable
+from fastgoal.training import TrainConfig, train
 from fastgoal.training.launcher import expect_launcher
 
 
@@ -37,3 +42,12 @@ def test_what_the_run_does_not_mean_is_refused(
 def test_what_changes_nothing_is_let_be(monkeypatch: pytest.MonkeyPatch, name: str, value: str, shard: bool) -> None:
     monkeypatch.setenv(name, value)
     expect_launcher(TrainConfig(shard=shard))
+
+
+def test_training_asks_before_it_writes(
+    monkeypatch: pytest.MonkeyPatch, write_table: Callable[..., PairsTable], encoder: DualEncoder, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ConfigError, match="accelerate is configured for DeepSpeed"):
+        train(write_table(), encoder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

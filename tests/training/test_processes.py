@@ -25,8 +25,8 @@ from fastgoal.training.team import Team, TeamError, own_device
 
 WriteTable = Callable[..., PairsTable]
 CONFIG = TrainConfig(batch_size=5, learning_rate=1e-4, text_tokens=77, log_every=1, max_steps=20, save_every=2)
-LONG = replace(CONFIG, save_every=20, eval_every=10)
 """Of eleven samples the last batch of an epoch has one, which is dropped; fives go to four ranks as 2, 1, 1, 1."""
+LONG = replace(CONFIG, save_every=20, eval_every=10)
 WAYS = {
     "copied": {},
     "cached": {"micro_batch": 1},
